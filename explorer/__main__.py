@@ -1,0 +1,243 @@
+"""The explorer without the page: the same code, the same files.
+
+    python -m explorer --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from explorer.errors import UserError
+from explorer.settings import Settings
+from explorer.workspace import Workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 1 after a sentence on stderr, 130 when interrupted."""
+    options = parser().parse_args(arguments)
+    workspace = Workspace(Settings.from_environment().home)
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    try:
+        options.command(options, workspace)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+# --- the commands -----------------------------------------------------------------------------------------
+
+
+def finetune_command(options, workspace: Workspace) -> None:
+    from explorer import plan, worker
+    from explorer.run import Run, change_config
+
+    if options.resume:
+        run = Run(workspace.run_folder(options.resume))
+        if options.epochs and options.epochs != run.config.epochs:
+            run = change_config(run, epochs=options.epochs)
+    else:
+        run = plan.make_run(workspace, chosen_config(options, workspace))
+        print(f"run {run.name}: {len(run.examples('train'))} training and {len(run.examples('validation'))} validation images")
+    for progress in worker.work(run, workspace):
+        line = progress_line(progress)
+        if line:
+            print(line, flush=True)
+    print(f"run folder: {run.folder}")
+
+
+def chosen_config(options, workspace: Workspace):
+    """The RunConfig of the command line, with advised values where none was given."""
+    from explorer import methods, plan
+    from explorer.run import RunConfig
+
+    if not options.data:
+        raise UserError("No data: add --data with an image folder, a zip, a Hub dataset, or scenes for the drawn pets.")
+    folder = plan.find_dataset(options.data, workspace)
+    advice = plan.advise(workspace, options.base)
+    method = options.method or advice.method
+    size = plan.base_facts(workspace.base_folder(options.base)).size
+    config = RunConfig(
+        name=options.name or plan.next_name(workspace, options.base, str(folder)), base=options.base, dataset=str(folder),
+        method=method, batch_size=advice.batch_size, learning_rate=methods.rate_for(method, size),
+    )
+    given = {f.name: getattr(options, f.name, None) for f in fields(RunConfig) if f.name not in ("name", "base", "dataset", "method")}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def progress_line(progress) -> str:
+    """One event as a line to read; '' for events that would only fill the screen."""
+    values = progress.values
+    if progress.kind == "start":
+        return f"{values['trained']:,} of {values['parameters']:,} weights learn; {values['steps']} steps"
+    if progress.kind == "features":
+        return f"vision features: {values['done']} of {values['total']} images"
+    if progress.kind == "step":
+        return f"epoch {progress.epoch} step {progress.step} loss {values['loss']:.4f} rate {values['rate']:.2e}"
+    if progress.kind == "probe":
+        return f"  now: {values['captions'][0]}" if values["captions"] else ""
+    if progress.kind == "epoch":
+        scores = " ".join(f"{name} {score_text(value)}" for name, value in values["scores"].items())
+        return f"epoch {progress.epoch} validation loss {values['validation_loss']:.4f} {scores}"
+    if progress.kind == "warning":
+        return f"warning: {values['text']}"
+    if progress.kind == "saved":
+        return f"saved {values['folder']} ({values['bytes'] / 1e6:.1f} MB)"
+    return values.get("text", "") if progress.kind == "end" else ""
+
+
+def score_text(value) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def caption_command(options, workspace: Workspace) -> None:
+    from explorer import columns
+    from explorer.images import open_image
+    from explorer.run import Run, RunConfig
+
+    decoding = chosen_decoding(options)
+    run = Run(workspace.run_folder(options.run)) if options.run else None
+    epoch = 0 if options.epoch == "base" else epoch_number(options.epoch, run)
+    shelf = columns.Shelf(workspace)
+    if run is None:  # a base needs no run: stand in one that names it
+        run = Run(workspace.root / "none")
+        run.__dict__["config"] = RunConfig("none", options.base, "")
+    for image in options.image:
+        caption = columns.caption_picture(shelf, run, epoch, open_image(Path(image)), decoding)
+        print(f"{image}\t{caption.text}")
+
+
+def epoch_number(text: str | None, run) -> int:
+    """The epoch meant by ``text``: a number, "base", or the run's last when nothing is said."""
+    if run is None:
+        return 0
+    if text is None:
+        return run.checkpoints()[-1].epoch if run.checkpoints() else 0
+    if not text.isdigit():
+        raise UserError(f"The epoch {text!r} is neither a number nor base.")
+    return int(text)
+
+
+def chosen_decoding(options):
+    from explorer.captions import Decoding
+
+    return Decoding(options.beams, options.max_tokens, options.prompt)
+
+
+def compare_command(options, workspace: Workspace) -> None:
+    from explorer import comparison
+    from explorer.run import Run
+
+    runs = [Run(workspace.run_folder(name)) for name in options.run]
+    table = comparison.build(runs, workspace=workspace)
+    table.write_csv(Path(options.out))
+    print(f"{options.out}: {len(table)} images")
+
+
+def flags_command(options, workspace: Workspace) -> None:
+    from explorer import flags_csv
+    from explorer.flags import FlagStore
+
+    store = FlagStore(workspace)
+    flags_csv.export(store, Path(options.out), spreadsheet=options.spreadsheet)
+    print(f"{options.out}: {len(store.list())} flags")
+
+
+def score_command(options, workspace: Workspace) -> None:
+    from explorer.score import score_dataset
+
+    for line in score_dataset(workspace, options.base, Path(options.data), chosen_decoding(options), options.word):
+        print(line, flush=True)
+
+
+def pretrain_command(options, workspace: Workspace) -> None:
+    from explorer.pretrain import pretrain
+
+    print(pretrain([Path(folder) for folder in options.data], Path(options.out), say=lambda text: print(text, flush=True)))
+
+
+def demo_command(options, workspace: Workspace) -> None:
+    from explorer import demo
+
+    for line in demo.rebuild(workspace) if options.rebuild else demo.describe(workspace):
+        print(line, flush=True)
+
+
+# --- the words of the command line ------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m explorer", description="Fine-tune captioners, compare epochs, flag captions.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(command=run)
+        return one
+
+    add_finetune(command("finetune", finetune_command, "fine-tune a base on captioned images"))
+    one = command("caption", caption_command, "caption images by a base or by a checkpoint of a run")
+    one.add_argument("image", nargs="+")
+    one.add_argument("--run")
+    one.add_argument("--epoch", help="a number, or base; the run's last epoch when left out")
+    one.add_argument("--base", default="blip-mini", help="used when no run is named")
+    add_decoding(one)
+    one = command("compare", compare_command, "write the comparison of one or several runs as CSV")
+    one.add_argument("--run", action="append", required=True, help="may be given several times")
+    one.add_argument("--out", required=True)
+    one = command("flags", flags_command, "write all flags as CSV")
+    one.add_argument("--out", required=True)
+    one.add_argument("--spreadsheet", action="store_true", help="escape what a spreadsheet would run as a formula")
+    one = command("score", score_command, "score a base on a captioned dataset")
+    one.add_argument("--base", default="blip-mini")
+    one.add_argument("--data", required=True)
+    one.add_argument("--word", help="also print the share of captions with this word, over images whose references have it")
+    add_decoding(one)
+    one = command("pretrain", pretrain_command, "train the embedded base from nothing")
+    one.add_argument("--data", nargs="+", required=True)
+    one.add_argument("--out", required=True)
+    one = command("demo", demo_command, "describe or rebuild the shipped demo run")
+    one.add_argument("--rebuild", action="store_true")
+    return top
+
+
+def add_finetune(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--base", default="blip-mini", help="blip-mini, a Hub id, or a folder")
+    one.add_argument("--data", help="an image folder, a zip, a Hub dataset, or scenes")
+    one.add_argument("--name", help="the run's name; made from base and data when left out")
+    one.add_argument("--resume", metavar="NAME", help="go on with a run; with --epochs, add epochs to it")
+    one.add_argument("--epochs", type=int)
+    one.add_argument("--method", choices=["full", "decoder", "lora", "lora-vision"])
+    one.add_argument("--batch-size", type=int)
+    one.add_argument("--accumulate", type=int)
+    one.add_argument("--learning-rate", type=float)
+    one.add_argument("--seed", type=int)
+    one.add_argument("--images", type=int, help="how many images to use; all when left out")
+    one.add_argument("--validation", type=float, help="share of images kept for validation")
+    one.add_argument("--validation-images", type=int)
+    one.add_argument("--no-augment", dest="augment", action="store_false", default=None)
+    one.add_argument("--references", choices=["all", "sample"])
+    one.add_argument("--label-smoothing", type=float)
+    one.add_argument("--weight-decay", type=float)
+    one.add_argument("--warmup", type=float)
+    one.add_argument("--lora-rank", type=int)
+    one.add_argument("--probes", type=int)
+
+
+def add_decoding(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--beams", type=int, default=1)
+    one.add_argument("--max-tokens", type=int, default=30)
+    one.add_argument("--prompt", default="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

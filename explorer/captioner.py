@@ -1,0 +1,422 @@
+"""A captioning model behind one interface: encode images once, score and decode captions over the features.
+
+BLIP, GIT and encoder-decoder models (ViT-GPT2) differ in where the vision tower sits and in how text is fed;
+a `Family` knows that and nothing else does. Text is always start token, caption tokens, end token; pads are
+masked here, because the models do not do it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import MethodType, SimpleNamespace
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from explorer.captions import Caption, Decoding
+from explorer.errors import UserError
+
+IGNORE = -100
+
+
+class ModelError(UserError):
+    """A base or checkpoint that cannot be opened or used for captioning."""
+
+
+# --- the families -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one architecture is used.
+
+    encode(model, pixels [n, 3, h, w]) -> features [n, patches, width]
+    logits(model, features, ids [n, length], mask [n, length]) -> [n, length, vocabulary]
+    generate(model, features, ids, mask, **options) -> token ids, the prompt included
+    vision(model) -> the module frozen by the methods that keep features
+    ends(model, tokenizer) -> (start token id, end token id)
+    """
+
+    name: str
+    encode: Callable
+    logits: Callable
+    generate: Callable
+    vision: Callable
+    ends: Callable
+
+
+def _ones(features: torch.Tensor) -> torch.Tensor:
+    return torch.ones(features.shape[:2], dtype=torch.long, device=features.device)
+
+
+def _blip_generate(model, features, ids, mask, **options):
+    return model.text_decoder.generate(
+        input_ids=ids, attention_mask=mask, encoder_hidden_states=features, encoder_attention_mask=_ones(features), **options
+    )
+
+
+BLIP = Family(
+    name="blip",
+    encode=lambda model, pixels: model.vision_model(pixels)[0],
+    logits=lambda model, features, ids, mask: model.text_decoder(
+        ids, attention_mask=mask, encoder_hidden_states=features
+    ).logits,
+    generate=_blip_generate,
+    vision=lambda model: model.vision_model,
+    ends=lambda model, tokenizer: (model.config.text_config.bos_token_id, model.config.text_config.sep_token_id),
+)
+
+
+def _git_tower(model) -> nn.Module:
+    """GIT's vision tower, made to pass features [n, 1, patches, width] through untouched.
+
+    The model has no argument for features; pictures have three channels, so one channel means features.
+    """
+    tower = model.git.image_encoder
+    if "forward" not in tower.__dict__:
+        see = tower.forward
+
+        def forward(self, pixel_values, **kwargs):
+            if pixel_values.shape[1] == 1:
+                return SimpleNamespace(last_hidden_state=pixel_values[:, 0])
+            return see(pixel_values, **kwargs)
+
+        tower.forward = MethodType(forward, tower)
+    return tower
+
+
+def _git_logits(model, features, ids, mask):
+    _git_tower(model)
+    return model(ids, attention_mask=mask, pixel_values=features[:, None]).logits[:, features.shape[1] :]
+
+
+def _git_generate(model, features, ids, mask, **options):
+    _git_tower(model)
+    return model.generate(input_ids=ids, attention_mask=mask, pixel_values=features[:, None], **options)
+
+
+GIT = Family(
+    name="git",
+    encode=lambda model, pixels: _git_tower(model)(pixels).last_hidden_state,
+    logits=_git_logits,
+    generate=_git_generate,
+    vision=_git_tower,
+    ends=lambda model, tokenizer: (tokenizer.cls_token_id, tokenizer.sep_token_id),
+)
+
+
+def _pair_outputs(features):
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return BaseModelOutput(last_hidden_state=features)
+
+
+def _pair_ends(model, tokenizer) -> tuple[int, int]:
+    settings = (model.generation_config, model.config, model.config.decoder)
+
+    def first(*names):
+        return next((v for s in settings for n in names if (v := getattr(s, n, None)) is not None), None)
+
+    end = first("eos_token_id")
+    end = end[0] if isinstance(end, list) else end
+    return first("decoder_start_token_id", "bos_token_id"), tokenizer.eos_token_id if end is None else end
+
+
+PAIR = Family(
+    name="vision-encoder-decoder",
+    encode=lambda model, pixels: model.encoder(pixels)[0],
+    logits=lambda model, features, ids, mask: model(
+        encoder_outputs=_pair_outputs(features), decoder_input_ids=ids, decoder_attention_mask=mask
+    ).logits,
+    generate=lambda model, features, ids, mask, **options: model.generate(
+        encoder_outputs=_pair_outputs(features), decoder_input_ids=ids, decoder_attention_mask=mask, **options
+    ),
+    vision=lambda model: model.encoder,
+    ends=_pair_ends,
+)
+
+FAMILIES = {family.name: family for family in (BLIP, GIT, PAIR)}
+
+
+def use_fast_attention(model):
+    """BLIP's vision attention by `scaled_dot_product_attention`; transformers has only the slow one for it."""
+    from transformers.models.blip.modeling_blip import BlipAttention
+
+    def attend(self, hidden_states, **kwargs):
+        n, length, width = hidden_states.shape
+        qkv = self.qkv(hidden_states).reshape(n, length, 3, self.num_heads, width // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.projection(mixed.transpose(1, 2).reshape(n, length, width)), None
+
+    for module in model.modules():
+        if isinstance(module, BlipAttention):
+            module.forward = MethodType(attend, module)
+    return model
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def half_type(device: torch.device) -> torch.dtype | None:
+    """The half precision that makes ``device`` faster; None when full precision is as fast."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(torch.cpu, "is_avx512_bf16_supported", None)
+    return torch.bfloat16 if has is not None and has() else None
+
+
+def _open(base: str, load: Callable, what: str):
+    """``load(base)`` with whatever goes wrong told as a sentence."""
+    try:
+        return load(base)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        where = Path(base)
+        if where.exists():
+            reason = f"its {what} cannot be read: {_first_line(error)}"
+        elif base.count("/") == 1 and not base.startswith((".", "/", "~")):
+            reason = f"its {what} could not be fetched from the Hub: check the id, the connection, and HF_TOKEN if it is private"
+        else:
+            reason = "there is no such folder, and a Hub id looks like owner/name"
+        raise ModelError(f"The base {base!r} cannot be opened: {reason}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+def family_of(base: str) -> Family:
+    """The family of a base, from its config alone. Raises ModelError when it is none of `FAMILIES`."""
+    from transformers import AutoConfig
+
+    config = _open(base, AutoConfig.from_pretrained, "config")
+    if config.model_type not in FAMILIES:
+        raise ModelError(
+            f"The base {base!r} is a {config.model_type} model; the explorer fine-tunes {', '.join(FAMILIES)}."
+        )
+    return FAMILIES[config.model_type]
+
+
+def load_tokenizer(base: str):
+    from transformers import AutoTokenizer
+
+    return _open(base, AutoTokenizer.from_pretrained, "tokenizer")
+
+
+@dataclass
+class Captioner:
+    """A model with its tokenizer and image processor, on one device.
+
+    ``dtype`` is the half precision of autocast, None for full precision.
+    """
+
+    base: str
+    family: Family
+    model: nn.Module
+    tokenizer: object
+    processor: object
+    device: torch.device
+    dtype: torch.dtype | None
+    peft: nn.Module | None = None
+
+    def use(self, adapter: Path | None) -> Captioner:
+        """Caption with a LoRA adapter, or with the bare base. Adapters stay loaded; they are small."""
+        if adapter is not None and (self.peft is None or str(adapter) not in self.peft.peft_config):
+            self._add(adapter)
+        if self.peft is not None:
+            if adapter is None:
+                self.peft.base_model.disable_adapter_layers()
+            else:
+                self.peft.base_model.enable_adapter_layers()
+                self.peft.set_adapter(str(adapter))
+        self.model.eval()
+        return self
+
+    def _add(self, adapter: Path) -> None:
+        from peft import PeftModel
+
+        name = str(adapter)
+        if self.peft is None:
+            self.peft = _open(name, lambda folder: PeftModel.from_pretrained(self.model, folder, adapter_name=folder), "adapter")
+        else:
+            _open(name, lambda folder: self.peft.load_adapter(folder, adapter_name=folder), "adapter")
+
+    @property
+    def start(self) -> int:
+        return self.family.ends(self.model, self.tokenizer)[0]
+
+    @property
+    def end(self) -> int:
+        return self.family.ends(self.model, self.tokenizer)[1]
+
+    @property
+    def vocabulary(self) -> int:
+        config = self.model.config
+        return getattr(config, "vocab_size", None) or (getattr(config, "text_config", None) or config.decoder).vocab_size
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens a caption may have, start and end included."""
+        config = self.model.config
+        for part in (getattr(config, "text_config", None), getattr(config, "decoder", None), config):
+            for name in ("max_position_embeddings", "n_positions"):
+                if getattr(part, name, None):
+                    return getattr(part, name)
+        return 64
+
+    def autocast(self):
+        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
+
+    # -- images
+
+    def pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """RGB pictures of any size as float [n, 3, h, w], the way the base's own image processor does it."""
+        return self.processor(images=list(images), return_tensors="pt")["pixel_values"].to(self.device)
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        with self.autocast():
+            return self.family.encode(self.model, pixels)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Features [n, patches, width] of RGB pictures."""
+        self.model.eval()
+        return self.encode_pixels(self.pixels(images)).float()
+
+    # -- text
+
+    def token_count(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) + 2
+
+    def ids(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ids, mask) [n, longest]: start, caption, end, then masked pads. Over-long captions are cut at the end."""
+        room = self.max_tokens - 2
+        rows = [self.tokenizer(text, add_special_tokens=False)["input_ids"][:room] for text in texts]
+        return self.pad([[self.start, *row, self.end] for row in rows])
+
+    def pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(map(len, rows))
+        filler = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end
+        ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows], device=self.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=self.device)
+        return ids, mask
+
+    def logits(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Scores [n, length, vocabulary] of the next token at each place, in float32."""
+        with self.autocast():
+            return self.family.logits(self.model, features, ids, mask).float()
+
+    def loss_sum(self, features, ids, mask, smoothing: float = 0.0) -> tuple[torch.Tensor, int]:
+        """(cross-entropy summed over caption and end tokens, their number): neither pads nor the start are in it."""
+        scores = self.logits(features, ids, mask)[:, :-1]
+        labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORE)
+        tokens = int((labels != IGNORE).sum())
+        if tokens != int(mask.sum()) - len(ids):
+            raise AssertionError("the loss must cover each caption token and end token once, and nothing else")
+        flat = F.cross_entropy(
+            scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
+        )
+        return flat, tokens
+
+    # -- captions
+
+    @torch.inference_mode()
+    def caption(self, features: torch.Tensor, decoding: Decoding = Decoding()) -> list[Caption]:
+        """One caption an image, with each word's probability. features [n, patches, width]."""
+        self.model.eval()
+        prompt = self.tokenizer(decoding.prompt, add_special_tokens=False)["input_ids"] if decoding.prompt else []
+        room = self.max_tokens - len(prompt) - 2
+        if room < 1:
+            raise UserError(f"The prompt {decoding.prompt!r} is too long for {self.base}: it takes {self.max_tokens} tokens.")
+        ids, mask = self.pad([[self.start, *prompt]] * len(features))
+        options = dict(
+            max_new_tokens=min(decoding.max_tokens, room), num_beams=decoding.beams, do_sample=False,
+            eos_token_id=self.end, bos_token_id=self.start,
+            pad_token_id=self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end,
+        )
+        with self.autocast():
+            out = self.family.generate(self.model, features, ids.clone(), mask, **options)
+        rows = [cut(row[1:], self.end) for row in out.tolist()]
+        return self.confidences(features, rows, len(prompt))
+
+    def confidences(self, features, rows: list[list[int]], prompt: int) -> list[Caption]:
+        """The captions of token rows, each word with its probability under this model, read off in one pass."""
+        ids, mask = self.pad([[self.start, *row] for row in rows])
+        chances = F.softmax(self.logits(features, ids, mask)[:, :-1], dim=-1)
+        chosen = chances.gather(-1, ids[:, 1:, None])[..., 0].tolist()
+        return [self.compose(row, chance[: len(row)], prompt) for row, chance in zip(rows, chosen, strict=True)]
+
+    def compose(self, tokens: list[int], chances: list[float], prompt: int) -> Caption:
+        finished = bool(tokens) and tokens[-1] == self.end
+        tokens = tokens[:-1] if finished else tokens
+        text = clean(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        return Caption(text, *self.words(tokens, chances, text, prompt), finished)
+
+    def words(self, tokens, chances, text: str, prompt: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """The words of ``text`` and their probabilities: tokens are laid over the text letter by letter."""
+        words, products = text.split(), []
+        pieces = [
+            (self.tokenizer.decode([token], skip_special_tokens=True).replace("##", "").replace(" ", ""), place)
+            for place, token in enumerate(tokens)
+        ]
+        letters = [place for piece, place in pieces for _ in piece]
+        at = 0
+        for word in words:
+            places = set(letters[at : at + len(word)])
+            at += len(word)
+            product = 1.0
+            for place in places:
+                product *= chances[place] if place >= prompt else 1.0
+            products.append(product)
+        return tuple(words), tuple(products)
+
+    # -- what identifies the features
+
+    def vision_fingerprint(self) -> str:
+        """16 hex digits that change when the vision tower's weights or the image processing change."""
+        digest = hashlib.sha256(self.processor.to_json_string().encode())
+        for name, weight in self.family.vision(self.model).state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().float().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def cut(tokens: list[int], end: int) -> list[int]:
+    """``tokens`` up to and with the first end token."""
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+
+
+def clean(text: str) -> str:
+    return " ".join(text.split())
+
+
+def load(base: str, device: torch.device | None = None) -> Captioner:
+    """Open a base from a Hub id or a folder.
+
+    Safetensors only, and no code from the repository is run. Raises ModelError with the remedy.
+    """
+    from transformers import AutoImageProcessor, AutoModelForImageTextToText
+
+    family = family_of(base)
+    device = device or best_device()
+    model = _open(
+        base, lambda name: AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True, dtype=torch.float32), "weights"
+    )
+    processor = _open(base, lambda name: AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
+    model = use_fast_attention(model).to(device).eval()
+    return Captioner(base, family, model, load_tokenizer(base), processor, device, half_type(device))
+
+

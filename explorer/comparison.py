@@ -1,0 +1,353 @@
+"""The rows the Compare tab shows: images x (references, base, epochs of one or several runs).
+
+Captions are read from the runs' files. What is shown first needs no scores; scores are reckoned when a filter
+or an order asks for them, and kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from explorer import columns as column_captions
+from explorer import files, metrics, wording
+from explorer.captions import Caption, Decoding
+from explorer.run import Run
+from explorer.workspace import Workspace
+
+FILTERS = {
+    "changed": "the caption differs between the base and a later column",
+    "wrong": "the last column is probably wrong: few of its words are in a reference",
+    "regressed": "an earlier column was nearer to the references than the last",
+    "repeated": "a word comes twice in a row, or many images get the same caption",
+    "unfinished": "a caption stops in the middle",
+    "flagged": "a caption of this image is flagged",
+}
+ORDERS = ("as in the dataset", "worst first", "changed most", "regressed most", "least sure first", "file name")
+MARGIN = 0.1
+"""How much nearer to the references an earlier caption must be before the last counts as regressed."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of captions: a run at an epoch; epoch 0 is the base."""
+
+    run: str
+    epoch: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.run}@{self.epoch}"
+
+    @staticmethod
+    def from_key(key: str) -> Column:
+        run, epoch = key.rsplit("@", 1)
+        return Column(run, int(epoch))
+
+    @property
+    def checkpoint(self) -> str:
+        """The word for it in flags and tables: base, or epoch-2."""
+        return f"epoch-{self.epoch}" if self.epoch else "base"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a person has chosen to see. ``learning``: a label of `Comparison.learning`, such as "learned at epoch 2"."""
+
+    filters: frozenset[str] = frozenset()
+    search: str = ""
+    order: str = ORDERS[0]
+    learning: str | None = None
+    page: int = 0
+    page_size: int = 12
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One caption beside the column to its left. ``pieces`` is the word difference to that column."""
+
+    column: Column
+    caption: Caption | None
+    pieces: tuple[wording.Piece, ...] = ()
+    marks: tuple[str, ...] = ()
+    likeness: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    image_id: str
+    file: str
+    path: Path
+    references: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    rows: tuple[Row, ...]
+    total: int
+    pages: int
+
+
+@dataclass
+class Comparison:
+    """Images in order and, for each column, their captions (None: not generated yet)."""
+
+    columns: list[Column]
+    images: list[dict]
+    captions: dict[str, list[Caption | None]]
+    several_runs: bool = False
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def label(self, column: Column) -> str:
+        name = f"epoch {column.epoch}" if column.epoch else "base"
+        return f"{column.run} · {name}" if self.several_runs else name
+
+    def text(self, column: Column, place: int) -> str | None:
+        caption = self.captions[column.key][place]
+        return caption.text if caption else None
+
+    def texts(self, column: Column) -> list[str]:
+        return [caption.text if caption else "" for caption in self.captions[column.key]]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {image["image_id"]: place for place, image in enumerate(self.images)}
+
+    # -- what is true of each image, as arrays over images
+
+    @cached_property
+    def goodness(self) -> np.ndarray:
+        """[images, columns]: `metrics.goodness`, nan where there is no caption or no reference."""
+        out = np.full((len(self.images), max(1, len(self.columns))), np.nan)
+        known: dict[tuple, float] = {}
+        for at, column in enumerate(self.columns):
+            for place, caption in enumerate(self.captions[column.key]):
+                references = self.images[place]["references"]
+                if caption is None or not references:
+                    continue
+                key = (caption.text, place)
+                if key not in known:
+                    known[key] = metrics.goodness(caption.text, references)
+                out[place, at] = known[key]
+        return out
+
+    @cached_property
+    def changed(self) -> np.ndarray:
+        plain = [[wording.plain(text) for text in self.texts(column)] for column in self.columns]
+        return np.array([len({column[place] for column in plain}) > 1 for place in range(len(self.images))], bool)
+
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        return self._last < metrics.RIGHT
+
+    @cached_property
+    def regressed(self) -> np.ndarray:
+        return self._drop > MARGIN
+
+    @property
+    def _last(self) -> np.ndarray:
+        return np.nan_to_num(self.goodness[:, -1], nan=1.0)
+
+    @cached_property
+    def _drop(self) -> np.ndarray:
+        """How far the last column fell behind the best before it."""
+        if len(self.columns) < 2:
+            return np.zeros(len(self.images))
+        best = np.nan_to_num(self.goodness[:, :-1], nan=0.0).max(axis=1)
+        return best - self._last
+
+    @cached_property
+    def repeated(self) -> np.ndarray:
+        return self._any("repeated")
+
+    @cached_property
+    def unfinished(self) -> np.ndarray:
+        return self._any("unfinished")
+
+    def _any(self, mark: str) -> np.ndarray:
+        return np.array(
+            [any(mark in self.marks(column, place) for column in self.columns) for place in range(len(self.images))], bool
+        )
+
+    @cached_property
+    def common(self) -> dict[str, set[str]]:
+        return {column.key: metrics.common([text for text in self.texts(column) if text]) for column in self.columns}
+
+    @cached_property
+    def unsure(self) -> np.ndarray:
+        """The lowest word probability of the last column; 1 where there is none."""
+        last = self.captions[self.columns[-1].key] if self.columns else []
+        return np.array([min(c.probabilities, default=1.0) if c else 1.0 for c in last])
+
+    def marks(self, column: Column, place: int) -> tuple[str, ...]:
+        """What is noticeable about one caption in itself: repeated, unfinished."""
+        caption = self.captions[column.key][place]
+        if caption is None:
+            return ()
+        found = []
+        if metrics.repeats_words(caption.text) or wording.plain(caption.text) in self.common[column.key]:
+            found.append("repeated")
+        if metrics.is_unfinished(caption.text, caption.finished):
+            found.append("unfinished")
+        return tuple(found)
+
+    # -- learning history
+
+    @cached_property
+    def learning(self) -> list[str]:
+        """For each image when its caption came right: always, learned at ..., forgotten at ..., never."""
+        right = np.nan_to_num(self.goodness, nan=0.0) >= metrics.RIGHT
+        return [self._story(row) for row in right]
+
+    def _story(self, right: np.ndarray) -> str:
+        if right.all():
+            return "always right"
+        if not right.any():
+            return "never right"
+        last = len(right) - 1
+        if right[last]:
+            start = max(place for place in range(len(right)) if not right[place]) + 1
+            return f"learned at {self.label(self.columns[start])}"
+        end = max(place for place in range(len(right)) if right[place]) + 1
+        return f"forgotten at {self.label(self.columns[end])}"
+
+    def learning_counts(self) -> list[tuple[str, int]]:
+        counts = Counter(self.learning)
+        names = [f"learned at {self.label(c)}" for c in self.columns[1:]] + [f"forgotten at {self.label(c)}" for c in self.columns[1:]]
+        order = ["always right", *names, "never right"]
+        return [(name, counts[name]) for name in order if counts[name]]
+
+    # -- choosing
+
+    def select(self, view: View, flagged: frozenset[str] = frozenset()) -> np.ndarray:
+        """Places of the images a view shows, in its order. ``flagged``: ids of images with a flag."""
+        keep = np.ones(len(self.images), bool)
+        for name in view.filters:
+            keep &= self._flagged(flagged) if name == "flagged" else getattr(self, name)
+        if view.learning:
+            keep &= np.array([story == view.learning for story in self.learning], bool)
+        for word in view.search.lower().split():
+            keep &= np.array([word in text for text in self.searchable], bool)
+        places = np.flatnonzero(keep)
+        return places[self._ranks(view.order)[places].argsort(kind="stable")]
+
+    def _flagged(self, flagged: frozenset[str]) -> np.ndarray:
+        return np.array([image["image_id"] in flagged for image in self.images], bool)
+
+    @cached_property
+    def searchable(self) -> list[str]:
+        captions = [self.texts(column) for column in self.columns]
+        return [
+            "\n".join([image["file"], *image["references"], *(texts[place] for texts in captions)]).lower()
+            for place, image in enumerate(self.images)
+        ]
+
+    def _ranks(self, order: str) -> np.ndarray:
+        """Numbers by which images are sorted, least first."""
+        if order == "worst first":
+            return self._last
+        if order == "regressed most":
+            return -self._drop
+        if order == "least sure first":
+            return self.unsure
+        if order == "changed most":
+            first, last = self.texts(self.columns[0]), self.texts(self.columns[-1])
+            return np.array([wording.likeness(a, b) for a, b in zip(first, last, strict=True)])
+        if order == "file name":
+            return np.argsort(np.argsort([image["file"] for image in self.images]))
+        return np.arange(len(self.images))
+
+    def page(self, view: View, flagged: frozenset[str] = frozenset(), flagged_cells: frozenset[tuple] = frozenset()) -> Page:
+        """The rows of one page; ``flagged_cells``: (column key, image id) of flagged captions."""
+        places = self.select(view, flagged)
+        pages = max(1, -(-len(places) // view.page_size))
+        page = min(view.page, pages - 1)
+        shown = places[page * view.page_size : (page + 1) * view.page_size]
+        return Page(tuple(self.row(int(place), flagged_cells) for place in shown), len(places), pages)
+
+    def row(self, place: int, flagged_cells: frozenset[tuple] = frozenset()) -> Row:
+        image = self.images[place]
+        cells, before = [], None
+        for column in self.columns:
+            caption = self.captions[column.key][place]
+            pieces = ()
+            if caption is not None:
+                pieces = tuple(wording.diff(before, caption.text)) if before is not None else (wording.Piece(caption.text, "same"),)
+                before = caption.text
+            marks = self.marks(column, place)
+            if (column.key, image["image_id"]) in flagged_cells:
+                marks = ("flagged", *marks)
+            close = metrics.goodness(caption.text, image["references"]) if caption and image["references"] else None
+            cells.append(Cell(column, caption, pieces, marks, close))
+        return Row(image["image_id"], image["file"], Path(image["path"]), tuple(image["references"]), tuple(cells))
+
+    def missing(self) -> list[tuple[Column, list[dict]]]:
+        """Columns with the images they have no caption for."""
+        found = []
+        for column in self.columns:
+            images = [image for image, c in zip(self.images, self.captions[column.key], strict=True) if c is None]
+            if images:
+                found.append((column, images))
+        return found
+
+    # -- taking it along
+
+    def write_csv(self, path: Path, view: View = View(), flagged: frozenset[str] = frozenset()) -> None:
+        """All rows of a view: image_id, file, references (a JSON list), a column of captions each. Raw text."""
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, lineterminator="\r\n")
+        writer.writerow(["image_id", "file", "references", *(self.label(c) for c in self.columns)])
+        for place in self.select(view, flagged):
+            image = self.images[place]
+            texts = [self.text(column, place) or "" for column in self.columns]
+            writer.writerow([image["image_id"], image["file"], json.dumps(image["references"], ensure_ascii=False), *texts])
+        files.write_text(path, out.getvalue())
+
+
+def default_columns(runs: Sequence[Run]) -> list[Column]:
+    """The base and every epoch, run after run; a base that two runs share is shown once."""
+    found: list[Column] = []
+    bases = set()
+    for run in runs:
+        if run.config.base not in bases:
+            found.append(Column(run.name, 0))
+        bases.add(run.config.base)
+        found += [Column(run.name, checkpoint.epoch) for checkpoint in run.checkpoints()]
+    return found
+
+
+def build(
+    runs: Sequence[Run], workspace: Workspace, columns: Sequence[Column] | None = None, decoding: Decoding | None = None
+) -> Comparison:
+    """The comparison of runs over all their validation images, aligned by content. ``decoding``: the first run's if None."""
+    decoding = decoding or (runs[0].config.decoding if runs else Decoding())
+    columns = list(columns if columns is not None else default_columns(runs))
+    images: dict[str, dict] = {}
+    for run in runs:
+        for row in run.examples("validation"):
+            known = images.setdefault(row["image_id"], {**row, "path": str(run.folder / row["path"])})
+            known["references"] = list(dict.fromkeys([*known["references"], *row["references"]]))
+    by_name = {run.name: run for run in runs}
+    captions = {}
+    for column in columns:
+        known = column_captions.known(workspace, by_name[column.run], column.epoch, decoding)
+        captions[column.key] = [known.get(image_id) for image_id in images]
+    return Comparison(columns, list(images.values()), captions, len(runs) > 1, decoding)
+
+
+def sureness(caption: Caption) -> tuple[float, float]:
+    """(mean, lowest) word probability; (1, 1) for a caption without words."""
+    return (mean(caption.probabilities), min(caption.probabilities)) if caption.probabilities else (1.0, 1.0)

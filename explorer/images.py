@@ -1,0 +1,123 @@
+"""Pictures of strangers, opened safely: upright, RGB, first frame, or a sentence that says what is wrong.
+
+Only common raster formats are ever tried, and a picture too large for memory is refused before it is decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from explorer import files
+from explorer.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+MAX_PIXELS = 64_000_000
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class ImageError(UserError):
+    """A file that cannot be used as a picture; the sentence names the file and the reason."""
+
+
+def open_image(source: Path | str | IO[bytes], name: str | None = None, draft: int | None = None) -> Image.Image:
+    """The picture in ``source`` as RGB, turned as its EXIF says, transparency on white, the first frame of several.
+
+    ``draft``: a JPEG may come at a smaller size, no side under this many pixels; for hashes and thumbnails.
+    Raises ImageError naming the file (or ``name``) and the reason.
+    """
+    name = name or getattr(source, "name", None) or str(source)
+    name = Path(name).name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", message="Corrupt EXIF", category=UserWarning)
+            with Image.open(source, formats=FORMATS) as picture:
+                if draft:
+                    picture.draft("RGB", (draft, draft))
+                picture.load()
+                return to_rgb(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller.") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} {_what_it_is(source)}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError, KeyError, ZeroDivisionError) as error:
+        reason = str(error).strip() or type(error).__name__
+        if isinstance(error, FileNotFoundError):
+            reason = "there is no such file"
+        raise ImageError(f"{name} cannot be read as a picture: {reason[:160]}.") from error
+
+
+def _what_it_is(source) -> str:
+    try:
+        empty = Path(source).stat().st_size == 0
+    except (OSError, TypeError):
+        empty = False
+    return "is an empty file." if empty else "is not a picture the explorer reads (JPEG, PNG, WebP, GIF, BMP, TIFF)."
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """RGB, 8 bits a channel: 16-bit grey is scaled rather than cut, transparency lies on white."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        return _deep_grey(picture)
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _deep_grey(picture: Image.Image) -> Image.Image:
+    values = np.asarray(picture, dtype=np.float64)
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and 255 < values.max(initial=0) <= 65535):
+        values = values / 257
+    elif picture.mode == "F" and values.max(initial=0) <= 1:
+        values = values * 255
+    grey = np.nan_to_num(values).clip(0, 255).round().astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def image_id(path: Path | str) -> str:
+    """The key of an image: the first 16 hex digits of the SHA-256 of its file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def perceptual_hash(picture: Image.Image) -> int:
+    """64 bits that near duplicates share but for a few: is each pixel of a 9 x 8 grey version darker than its right one?
+
+    The difference hash of Krawetz, "Kind of Like That" (2013).
+    """
+    small = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    bits = (small[:, :-1] > small[:, 1:]).flatten()
+    return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def thumbnail(path: Path, size: int = 248, cache: Path | None = None, key: str | None = None) -> bytes:
+    """A WebP no larger than ``size`` pixels a side; kept in ``cache`` under ``key`` (an image id) and made once."""
+    kept = cache / f"{key or image_id(path)}-{size}.webp" if cache else None
+    if kept is not None and kept.exists():
+        return kept.read_bytes()
+    picture = open_image(path, draft=size)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=82, method=4)
+    if kept is not None:
+        files.write_bytes(kept, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def data_uri(data: bytes, kind: str = "image/webp") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,123 @@
+"""Scores over strings. Every score is printed with the number of references, which moves it a great deal.
+
+CIDEr, BLEU-4 and ROUGE-L are those of pycocoevalcap's pure-Python scorers over our own word splitting (the
+original's needs Java). CIDEr is 1.0 where people write 100.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from explorer.wording import likeness, plain, tokens
+
+FEW = 10
+"""Images below which CIDEr says nothing: its word weights come from the set itself, and are all zero for one image."""
+
+RIGHT = 0.45
+"""Likeness to the nearest reference from which a caption counts as right; see `is_wrong`."""
+
+FUNCTION_WORDS = frozenset(
+    "a an the of in on at to and is are with his her its their by for from as it that be being has have into up down "
+    "out over off near through one some there this while very two next beside along across past".split()
+)
+
+
+def score(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict:
+    """CIDEr, BLEU-4, ROUGE-L over a set; mean references an image, images, distinct captions.
+
+    CIDEr is None below `FEW` images. Sources: Vedantam et al. 2015, Papineni et al. 2002, Lin 2004.
+    """
+    rows = _rows(captions, references)
+    counts = {
+        "references": round(sum(map(len, references)) / max(1, len(references)), 2),
+        "images": len(captions),
+        "distinct": len({plain(caption) for caption in captions}),
+    }
+    if not captions:
+        return {"CIDEr": None, "BLEU-4": None, "ROUGE-L": None, **counts}
+    cider, bleu, rouge = (_run(scorer, rows) for scorer in _scorers())
+    return {"CIDEr": float(cider[0]) if len(captions) >= FEW else None, "BLEU-4": float(bleu[0][3]), "ROUGE-L": float(rouge[0]), **counts}
+
+
+def per_image(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[dict]:
+    """The same scores for each image; an image's CIDEr weighs words by the whole set."""
+    if not captions:
+        return []
+    cider, bleu, rouge = (_run(scorer, _rows(captions, references)) for scorer in _scorers())
+    few = len(captions) < FEW
+    return [
+        {"CIDEr": None if few else float(c), "BLEU-4": float(b), "ROUGE-L": float(r)}
+        for c, b, r in zip(cider[1], bleu[1][3], rouge[1], strict=True)
+    ]
+
+
+def _scorers():
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    return Cider(), Bleu(4), Rouge()
+
+
+def _rows(captions, references) -> tuple[dict, dict]:
+    """(references, captions) keyed by place, split into words; an empty text becomes one word nobody uses."""
+    gts = {place: [plain(text) or "<empty>" for text in group] or ["<none>"] for place, group in enumerate(references)}
+    res = {place: [plain(caption) or "<empty>"] for place, caption in enumerate(captions)}
+    return gts, res
+
+
+def _run(scorer, rows):
+    with contextlib.redirect_stdout(io.StringIO()):  # the scorers print their ratios
+        return scorer.compute_score(*rows)
+
+
+# --- one caption ------------------------------------------------------------------------------------------
+
+
+def repeats_words(caption: str) -> bool:
+    """Whether a word or a pair of words comes twice in a row ("a dog dog", "with a with a")."""
+    words = tokens(caption)
+    return any(words[i : i + n] == words[i + n : i + 2 * n] for n in (1, 2) for i in range(len(words) - 2 * n + 1))
+
+
+def is_unfinished(caption: str, finished: bool = True) -> bool:
+    """Whether a caption stopped for want of room, or ends in a word no sentence ends in."""
+    words = tokens(caption)
+    return not finished or not words or words[-1] in FUNCTION_WORDS - {"down", "up", "out", "over", "off", "one", "there", "past"}
+
+
+def right_words(caption: str, references: Sequence[str]) -> float:
+    """The share of a caption's content words that some reference uses, 0 to 1; 0 for a caption without any."""
+    words = set(tokens(caption)) - FUNCTION_WORDS
+    said = {stem(word) for text in references for word in tokens(text)}
+    return sum(stem(word) in said for word in words) / len(words) if words else 0.0
+
+
+def stem(word: str) -> str:
+    """A rough stem: runs, running and run are one word."""
+    for ending in ("ning", "ting", "ing", "es", "s", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def goodness(caption: str, references: Sequence[str]) -> float:
+    """How near a caption is to its references, 0 to 1: half word order (ROUGE-L to the nearest), half content words."""
+    if not references:
+        return 0.0
+    return 0.5 * max(likeness(caption, text) for text in references) + 0.5 * right_words(caption, references)
+
+
+def is_wrong(caption: str, references: Sequence[str]) -> bool:
+    """Whether a caption is probably wrong: its `goodness` is under `RIGHT`. A hint to look, not a verdict:
+    a true caption in words no reference uses counts as wrong too."""
+    return bool(references) and goodness(caption, references) < RIGHT
+
+
+def common(captions: Sequence[str]) -> set[str]:
+    """The captions, as plain words, given to at least five images and a twentieth of all: said of everything."""
+    counts = Counter(plain(caption) for caption in captions)
+    return {text for text, count in counts.items() if count >= max(5, 0.05 * len(captions))}

@@ -1,0 +1,237 @@
+"""Run: one fine-tune on disk. Its folder is the truth; the page, the command line and the tests read the same files.
+
+    <run>/
+      run.json                       RunConfig, when it was made, versions
+      examples.jsonl                 image_id, file, path, references, split ("train" | "validation") of every image used
+      log.jsonl                      one Progress a line
+      status.json                    state, process, step; written by the process that trains
+      epoch-1/ epoch-2/ ...          checkpoints; a folder with checkpoint.json is complete, one without is ignored
+      captions/<decoding>/epoch-0.jsonl ...   captions of the validation images; epoch 0 is the base
+      resume/state.pt                weights, optimizer and position of the last stop or epoch end
+      stop                           a request to stop, removed when it is heeded
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from explorer import files
+from explorer.captions import Decoding
+from explorer.errors import UserError
+
+METHODS = {
+    "full": "all weights",
+    "decoder": "the text decoder; the vision tower stays frozen and its features are kept on disk",
+    "lora": "small LoRA matrices on the text decoder over frozen, kept vision features",
+    "lora-vision": "small LoRA matrices on the text decoder and the vision tower",
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What decides a run. Checked by `check`; the page and the command line both end up here.
+
+    ``images``: how many of the dataset's images to use (None: all). ``references``: "all" trains on every
+    reference of an image in one pass over its features, "sample" on one drawn anew each epoch.
+    ``batch_size`` counts images; ``accumulate`` batches make one step.
+    """
+
+    name: str
+    base: str
+    dataset: str
+    epochs: int = 3
+    batch_size: int = 8
+    accumulate: int = 1
+    learning_rate: float = 5e-5
+    method: str = "lora"
+    seed: int = 0
+    images: int | None = None
+    validation: float = 0.2
+    validation_images: int = 100
+    augment: bool = True
+    references: str = "all"
+    label_smoothing: float = 0.1
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    lora_rank: int = 16
+    probes: int = 6
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def check(self) -> RunConfig:
+        """This config when every value makes sense; else UserError naming the value and the remedy."""
+        whole = {"epochs": (1, 1000), "batch_size": (1, 1024), "accumulate": (1, 1024), "lora_rank": (1, 512)}
+        for name, (low, high) in whole.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise UserError(f"{name.replace('_', ' ')} is {value!r}: take a whole number from {low} to {high}.")
+        if not 0 < self.learning_rate < 1:
+            raise UserError(f"The learning rate is {self.learning_rate!r}: take a number such as 5e-5, below 1.")
+        if not 0 < self.validation < 1:
+            raise UserError(f"The validation share is {self.validation!r}: take a number between 0 and 1, such as 0.2.")
+        if self.images is not None and self.images < 2:
+            raise UserError(f"Images to use is {self.images!r}: at least 2 are needed, or leave it empty for all.")
+        if self.method not in METHODS:
+            raise UserError(f"The method {self.method!r} is not known: take one of {', '.join(METHODS)}.")
+        if self.references not in ("all", "sample"):
+            raise UserError(f"References {self.references!r} is not known: take all or sample.")
+        return self
+
+    @staticmethod
+    def from_dict(values: dict) -> RunConfig:
+        known = {f.name for f in fields(RunConfig)}
+        values = {name: value for name, value in values.items() if name in known}
+        return RunConfig(**{**values, "decoding": Decoding(**values.get("decoding", {}))})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One event of a live run.
+
+    kind: "start" | "loading" | "features" | "step" | "probe" | "epoch" | "warning" | "saved" | "end".
+    ``values`` by kind:
+    start    steps (in all), train, validation, parameters, trained, vocabulary, method_reason
+    features done, total
+    step     loss, rate, seconds (since the run began, stops left out), images
+    probe    captions: list[str] in the order of the run's probes
+    epoch    loss (training, mean), validation_loss, scores: {CIDEr, BLEU-4, ROUGE-L, references}, seconds
+             (epoch 0 is the base)
+    warning  code, text
+    saved    folder, bytes
+    end      state: "finished" | "stopped" | "failed", text
+    """
+
+    kind: str
+    epoch: int
+    step: int
+    values: dict
+
+    def row(self) -> dict:
+        return {"kind": self.kind, "epoch": self.epoch, "step": self.step, "time": time.time(), **self.values}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights at an epoch's end. ``adapter`` says whether the folder holds a LoRA adapter or a whole model."""
+
+    epoch: int
+    step: int
+    folder: Path
+    adapter: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run is doing now. state: "waiting" | "running" | "finished" | "stopped" | "failed" | "died"."""
+
+    state: str
+    step: int = 0
+    steps: int = 0
+    epoch: int = 0
+    text: str = ""
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> RunConfig:
+        values = files.read_json(self.folder / "run.json")
+        if not values:
+            raise UserError(f"The run {self.name!r} has no readable run.json in {self.folder}.")
+        return RunConfig.from_dict(values["config"])
+
+    def log(self) -> list[dict]:
+        return files.read_jsonl(self.folder / "log.jsonl")
+
+    def examples(self, split: str | None = None) -> list[dict]:
+        rows = files.read_jsonl(self.folder / "examples.jsonl")
+        return [row for row in rows if split is None or row["split"] == split]
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Complete checkpoints by epoch; folders without checkpoint.json do not count."""
+        found = []
+        for marker in self.folder.glob("epoch-*/checkpoint.json"):
+            values = files.read_json(marker)
+            if values:
+                found.append(Checkpoint(values["epoch"], values["step"], marker.parent, values["adapter"], values["bytes"]))
+        return sorted(found, key=lambda checkpoint: checkpoint.epoch)
+
+    def checkpoint(self, epoch: int) -> Checkpoint:
+        for checkpoint in self.checkpoints():
+            if checkpoint.epoch == epoch:
+                return checkpoint
+        have = ", ".join(str(checkpoint.epoch) for checkpoint in self.checkpoints()) or "none"
+        raise UserError(f"The run {self.name!r} has no checkpoint of epoch {epoch}; it has: {have}.")
+
+    def status(self) -> Status:
+        """The state on disk, corrected by whether the process that wrote it still lives."""
+        values = files.read_json(self.folder / "status.json")
+        if values is None:
+            return Status("waiting", text="not started")
+        state, text = values.get("state", "waiting"), values.get("text", "")
+        if state == "running" and not is_alive(values.get("pid"), values.get("process_started")):
+            state, text = "died", f"died at step {values.get('step', 0)}: its process is gone; resume goes on from the last save"
+        return Status(
+            state, values.get("step", 0), values.get("steps", 0), values.get("epoch", 0), text, values.get("seconds_left")
+        )
+
+    def caption_file(self, epoch: int, decoding: Decoding | None = None) -> Path:
+        return self.folder / "captions" / (decoding or self.config.decoding).key / f"epoch-{epoch}.jsonl"
+
+    def request_stop(self) -> None:
+        (self.folder / "stop").touch()
+
+    def probe_examples(self) -> list[dict]:
+        """The images whose captions are shown while the run is live: the first ones of the validation split."""
+        return self.examples("validation")[: self.config.probes]
+
+
+def is_alive(pid: int | None, started: float | None) -> bool:
+    """Whether the process ``pid`` that began at ``started`` (seconds since 1970) still works.
+
+    A pid alone can be somebody else's by now, and a dead child stays a zombie until it is waited for.
+    """
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+def create(folder: Path, config: RunConfig, examples: list[dict]) -> Run:
+    """Make a run's folder. run.json is written last: a folder without it is no run.
+
+    Raises UserError when the name is taken.
+    """
+    config.check()
+    if (folder / "run.json").exists():
+        raise UserError(f"There is a run named {config.name!r} already: choose another name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_jsonl(folder / "examples.jsonl", examples)
+    files.write_json(folder / "run.json", {"config": asdict(config), "created": time.time()})
+    return Run(folder)
+
+
+def change_config(run: Run, **changes) -> Run:
+    """The same run with other values, such as more epochs; kept on disk."""
+    config = replace(run.config, **changes).check()
+    values = files.read_json(run.folder / "run.json") or {}
+    files.write_json(run.folder / "run.json", {**values, "config": asdict(config)})
+    return Run(run.folder)
+
+
+def by_kind(log: list[dict], kind: str) -> Iterator[dict]:
+    return (row for row in log if row["kind"] == kind)

@@ -1,0 +1,141 @@
+"""The live run as a process of its own: start, stop, resume, and the files by which everybody follows it.
+
+The page starts `python -m explorer finetune --resume NAME` in a new session, so that closing the tab, reloading
+or restarting the page leaves the run alone. Whoever wants to know how it goes reads the run's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from explorer import files
+from explorer.errors import UserError
+from explorer.run import Progress, Run, by_kind
+from explorer.workspace import Workspace
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+# --- from the page: start and stop ------------------------------------------------------------------------
+
+
+def start(run: Run, workspace: Workspace) -> int:
+    """Start or resume ``run`` in a process of its own; its pid. Raises UserError when one is at it already."""
+    if run.status().state == "running":
+        raise UserError(f"The run {run.name!r} is running already.")
+    (run.folder / "stop").unlink(missing_ok=True)
+    with open(run.folder / "output.txt", "ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "explorer", "finetune", "--resume", run.name],
+            cwd=PROJECT,
+            env={**os.environ, "EXPLORER_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )
+    write_status(run, "running", child.pid, psutil.Process(child.pid).create_time(), text="starting")
+    return child.pid
+
+
+def running(workspace: Workspace) -> list[Run]:
+    """The runs that a process is working on now."""
+    found = (Run(folder) for folder in workspace.run_folders())
+    return [run for run in found if run.status().state == "running"]
+
+
+# --- in the process that trains ---------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(run: Run) -> Iterator[None]:
+    """Hold the run's lock; UserError when another process has it. The lock goes with the process, however it ends."""
+    with open(run.folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"The run {run.name!r} is being trained by another process: wait for it or stop it.") from None
+        yield
+
+
+def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
+    """Run or resume ``run`` here, keeping its log and status on disk; yields what happens.
+
+    Whatever ends it is told in status.json: finished, stopped, or failed with a sentence. Raises that UserError.
+    """
+    from explorer.finetune import finetune
+
+    with alone(run):
+        me = os.getpid(), psutil.Process().create_time()
+        stop_file = run.folder / "stop"
+        tell = _teller(run, *me)
+        try:
+            tell("running", text="loading torch and the model")
+            for progress in finetune(run, workspace, stop=stop_file.exists):
+                _keep(run, progress, tell)
+                yield progress
+        except Exception as error:
+            text = sentence(error)
+            tell("failed", text=text)
+            files.append_jsonl(run.folder / "log.jsonl", Progress("end", 0, 0, {"state": "failed", "text": text}).row())
+            raise
+        finally:
+            stop_file.unlink(missing_ok=True)
+
+
+def _keep(run: Run, progress: Progress, tell) -> None:
+    if progress.kind != "loading":
+        files.append_jsonl(run.folder / "log.jsonl", progress.row())
+    values = progress.values
+    if progress.kind == "end":
+        tell(values["state"], text=values["text"], step=progress.step, epoch=progress.epoch)
+    elif progress.kind == "start":
+        tell("running", text="training", steps=values["steps"])
+    elif progress.kind == "features":
+        tell("running", text=f"looking at the images once: {values['done']} of {values['total']}")
+    elif progress.kind in ("step", "epoch"):
+        tell("running", text="training", step=progress.step, epoch=progress.epoch, seconds_left=seconds_left(run))
+
+
+def seconds_left(run: Run) -> float | None:
+    """Time to the end at the pace of the last steps, evaluations between epochs counted in; None before the third."""
+    log = run.log()
+    start = next(by_kind(log, "start"), None)
+    steps = list(by_kind(log, "step"))[-60:]
+    if start is None or len(steps) < 3:
+        return None
+    pace = (steps[-1]["seconds"] - steps[0]["seconds"]) / max(1, steps[-1]["step"] - steps[0]["step"])
+    return round(pace * (start["steps"] - steps[-1]["step"]), 1)
+
+
+def _teller(run: Run, pid: int, started: float):
+    """A function that writes status.json, what was told before kept unless told anew."""
+    known: dict = {}
+
+    def tell(state: str, **values) -> None:
+        known.update(values)
+        write_status(run, state, pid, started, **known)
+
+    return tell
+
+
+def write_status(run: Run, state: str, pid: int, started: float, **values) -> None:
+    row = {"state": state, "pid": pid, "process_started": started, "updated": time.time(), **values}
+    files.write_json(run.folder / "status.json", row)
+
+
+def sentence(error: Exception) -> str:
+    """What a person is told about ``error``: never a traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == 28:
+        return "The disk is full: free some space, then resume; the last complete checkpoint is safe."
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "The memory ran out: take a smaller batch size, then start again."
+    return f"It ended with {type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else 'no message'}."
