@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"error: {error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -43,7 +46,8 @@ def finetune_command(options, workspace: Workspace) -> None:
 
     if options.resume:
         run = Run(workspace.run_folder(options.resume))
-        if options.epochs and options.epochs != run.config.epochs:
+        run.config.check()  # says so when there is no such run
+        if options.epochs is not None and options.epochs != run.config.epochs:
             run = change_config(run, epochs=options.epochs)
     else:
         run = plan.make_run(workspace, chosen_config(options, workspace))
@@ -71,7 +75,8 @@ def chosen_config(options, workspace: Workspace):
         method=method, batch_size=advice.batch_size, learning_rate=methods.rate_for(method, size),
     )
     given = {f.name: getattr(options, f.name, None) for f in fields(RunConfig) if f.name not in ("name", "base", "dataset", "method")}
-    return replace(config, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(config, **given, decoding=chosen_decoding(options))
 
 
 def progress_line(progress) -> str:
@@ -119,6 +124,8 @@ def caption_command(options, workspace: Workspace) -> None:
 def epoch_number(text: str | None, run) -> int:
     """The epoch meant by ``text``: a number, "base", or the run's last when nothing is said."""
     if run is None:
+        if text not in (None, "base"):
+            raise UserError(f"The epoch {text!r} is of no run: name one with --run, or leave the epoch out for the base.")
         return 0
     if text is None:
         return run.checkpoints()[-1].epoch if run.checkpoints() else 0
@@ -130,6 +137,9 @@ def epoch_number(text: str | None, run) -> int:
 def chosen_decoding(options):
     from explorer.captions import Decoding
 
+    for name, value in (("beams", options.beams), ("max tokens", options.max_tokens)):
+        if value < 1:
+            raise UserError(f"The number of {name} is {value}: take 1 or more.")
     return Decoding(options.beams, options.max_tokens, options.prompt)
 
 
@@ -231,6 +241,7 @@ def add_finetune(one: argparse.ArgumentParser) -> None:
     one.add_argument("--warmup", type=float)
     one.add_argument("--lora-rank", type=int)
     one.add_argument("--probes", type=int)
+    add_decoding(one)
 
 
 def add_decoding(one: argparse.ArgumentParser) -> None:

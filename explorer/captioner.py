@@ -8,9 +8,12 @@ masked here, because the models do not do it.
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MethodType, SimpleNamespace
 
@@ -19,6 +22,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from explorer import lazy
 from explorer.captions import Caption, Decoding
 from explorer.errors import UserError
 
@@ -135,7 +139,8 @@ PAIR = Family(
         encoder_outputs=_pair_outputs(features), decoder_input_ids=ids, decoder_attention_mask=mask
     ).logits,
     generate=lambda model, features, ids, mask, **options: model.generate(
-        encoder_outputs=_pair_outputs(features), decoder_input_ids=ids, decoder_attention_mask=mask, **options
+        encoder_outputs=_pair_outputs(features), attention_mask=_ones(features),
+        decoder_input_ids=ids, decoder_attention_mask=mask, **options
     ),
     vision=lambda model: model.encoder,
     ends=_pair_ends,
@@ -179,18 +184,42 @@ def half_type(device: torch.device) -> torch.dtype | None:
 def _open(base: str, load: Callable, what: str):
     """``load(base)`` with whatever goes wrong told as a sentence."""
     try:
-        return load(base)
+        return load(at_hand(base))
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        where = Path(base)
-        if where.exists():
-            reason = f"its {what} cannot be read: {_first_line(error)}"
-        elif base.count("/") == 1 and not base.startswith((".", "/", "~")):
-            reason = f"its {what} could not be fetched from the Hub: check the id, the connection, and HF_TOKEN if it is private"
-        else:
-            reason = "there is no such folder, and a Hub id looks like owner/name"
+    except Exception as error:  # transformers, safetensors and peft each raise kinds of their own
+        reason = f"its {what} cannot be read: {_first_line(error)}" if Path(base).exists() else UNREACHABLE.format(what=what)
         raise ModelError(f"The base {base!r} cannot be opened: {reason}.") from error
+
+
+UNREACHABLE = "its {what} could not be fetched from the Hub: check the id, the connection, and HF_TOKEN if it is private"
+
+
+@lru_cache(maxsize=64)
+def at_hand(base: str) -> str:
+    """Where to load ``base`` from: itself, or what was downloaded of it before when the Hub does not answer.
+
+    transformers would try an absent Hub for half a minute. Raises ModelError for what can be nowhere.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if Path(base).exists():
+        return base
+    if base.count("/") != 1 or base.startswith((".", "/", "~")):
+        raise ModelError(f"The base {base!r} cannot be opened: there is no such folder, and a Hub id looks like owner/name.")
+    try:
+        if not constants.HF_HUB_OFFLINE:
+            get_hf_file_metadata(hf_hub_url(base, "config.json"))
+            return base
+    except HfHubHTTPError:  # it answers: what it refuses is told when the file is asked for
+        return base
+    except Exception:  # no connection, in any of the ways an HTTP client has of saying so
+        pass
+    try:
+        return snapshot_download(base, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"The base {base!r} cannot be opened: {UNREACHABLE.format(what='config')}.") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -198,22 +227,24 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
+def load_config(base: str):
+    return _open(base, lazy.transformers().AutoConfig.from_pretrained, "config")
+
+
 def family_of(base: str) -> Family:
     """The family of a base, from its config alone. Raises ModelError when it is none of `FAMILIES`."""
-    from transformers import AutoConfig
-
-    config = _open(base, AutoConfig.from_pretrained, "config")
-    if config.model_type not in FAMILIES:
-        raise ModelError(
-            f"The base {base!r} is a {config.model_type} model; the explorer fine-tunes {', '.join(FAMILIES)}."
-        )
-    return FAMILIES[config.model_type]
+    kind = load_config(base).model_type
+    if kind not in FAMILIES:
+        raise ModelError(f"The base {base!r} is a {kind} model; the explorer fine-tunes {', '.join(FAMILIES)}.")
+    return FAMILIES[kind]
 
 
 def load_tokenizer(base: str):
-    from transformers import AutoTokenizer
-
-    return _open(base, AutoTokenizer.from_pretrained, "tokenizer")
+    """The base's tokenizer. Without its files transformers makes an empty one, to which every word is unknown."""
+    tokenizer = _open(base, lazy.transformers().AutoTokenizer.from_pretrained, "tokenizer")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(f"The base {base!r} cannot be opened: its tokenizer cannot be read: it has no words; add tokenizer.json or vocab.txt.")
+    return tokenizer
 
 
 @dataclass
@@ -234,25 +265,25 @@ class Captioner:
 
     def use(self, adapter: Path | None) -> Captioner:
         """Caption with a LoRA adapter, or with the bare base. Adapters stay loaded; they are small."""
-        if adapter is not None and (self.peft is None or str(adapter) not in self.peft.peft_config):
-            self._add(adapter)
+        name = adapter_name(adapter) if adapter is not None else None
+        if name and (self.peft is None or name not in self.peft.peft_config):
+            self._add(adapter, name)
         if self.peft is not None:
-            if adapter is None:
+            if name is None:
                 self.peft.base_model.disable_adapter_layers()
             else:
                 self.peft.base_model.enable_adapter_layers()
-                self.peft.set_adapter(str(adapter))
+                self.peft.set_adapter(name)
         self.model.eval()
         return self
 
-    def _add(self, adapter: Path) -> None:
+    def _add(self, adapter: Path, name: str) -> None:
         from peft import PeftModel
 
-        name = str(adapter)
         if self.peft is None:
-            self.peft = _open(name, lambda folder: PeftModel.from_pretrained(self.model, folder, adapter_name=folder), "adapter")
+            self.peft = _open(str(adapter), lambda folder: PeftModel.from_pretrained(self.model, folder, adapter_name=name), "adapter")
         else:
-            _open(name, lambda folder: self.peft.load_adapter(folder, adapter_name=folder), "adapter")
+            _open(str(adapter), lambda folder: self.peft.load_adapter(folder, adapter_name=name), "adapter")
 
     @property
     def start(self) -> int:
@@ -293,8 +324,9 @@ class Captioner:
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Features [n, patches, width] of RGB pictures."""
-        self.model.eval()
-        return self.encode_pixels(self.pixels(images)).float()
+        # The tower alone: the decoder may be learning in another thread, and keeps its dropout.
+        self.family.vision(self.model).eval()
+        return as_kept(self.encode_pixels(self.pixels(images)))
 
     # -- text
 
@@ -368,30 +400,62 @@ class Captioner:
     def words(self, tokens, chances, text: str, prompt: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """The words of ``text`` and their probabilities: tokens are laid over the text letter by letter."""
         words, products = text.split(), []
-        pieces = [
-            (self.tokenizer.decode([token], skip_special_tokens=True).replace("##", "").replace(" ", ""), place)
-            for place, token in enumerate(tokens)
-        ]
-        letters = [place for piece, place in pieces for _ in piece]
-        at = 0
+        letters, at = self.letters(tokens), 0
         for word in words:
-            places = set(letters[at : at + len(word)])
+            places = {place for places in letters[at : at + len(word)] for place in places}
             at += len(word)
-            product = 1.0
-            for place in places:
-                product *= chances[place] if place >= prompt else 1.0
-            products.append(product)
+            products.append(math.prod((chances[place] for place in sorted(places) if place >= prompt), start=1.0))
         return tuple(words), tuple(products)
+
+    def letters(self, tokens: list[int]) -> list[tuple[int, ...]]:
+        """For each letter of the decoded tokens, blanks left out, the places of the tokens that spell it.
+
+        Beginnings of the row are decoded, not single tokens: one letter may take several byte-level tokens.
+        """
+        spelled: list[tuple[int, ...]] = []
+        waiting: list[int] = []
+        special = set(self.tokenizer.all_special_ids)
+        for place, token in enumerate(tokens):
+            if token in special:
+                continue
+            waiting.append(place)
+            text = "".join(self.tokenizer.decode(tokens[: place + 1], skip_special_tokens=True).split())
+            if place + 1 < len(tokens):
+                text = text.rstrip("\ufffd")  # the first bytes of a letter that the next token completes
+            if len(text) > len(spelled):
+                spelled += [tuple(waiting)] * (len(text) - len(spelled))
+                waiting = []
+        return spelled
 
     # -- what identifies the features
 
     def vision_fingerprint(self) -> str:
-        """16 hex digits that change when the vision tower's weights or the image processing change."""
+        """16 hex digits that change when the vision tower's weights or the image processing change.
+
+        A pooler gives no features; where a checkpoint has none, each load draws it anew.
+        """
         digest = hashlib.sha256(self.processor.to_json_string().encode())
         for name, weight in self.family.vision(self.model).state_dict().items():
+            if "pooler" in name:
+                continue
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().float().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def adapter_name(folder: Path) -> str:
+    """A name for peft, which takes no dots: another one once the weights in ``folder`` are others."""
+    weights = folder / "adapter_model.safetensors"
+    made = weights.stat().st_mtime_ns if weights.exists() else 0
+    return hashlib.sha256(f"{folder}|{made}".encode()).hexdigest()[:16]
+
+
+def as_kept(features: torch.Tensor) -> torch.Tensor:
+    """Float32 features as half precision keeps them on disk, so that a caption is the same from kept ones and fresh ones.
+
+    What the half format cannot hold would come back as infinity: it is cut at the format's ends.
+    """
+    return features.float().clamp(-65504, 65504).half().float()
 
 
 def cut(tokens: list[int], end: int) -> list[int]:
@@ -403,19 +467,29 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
+def be_quiet() -> None:
+    """No progress bars and load reports from transformers: what matters is told as a sentence."""
+    from transformers.utils import logging
+
+    # peft sees for itself which way round a layer keeps its weights.
+    warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def load(base: str, device: torch.device | None = None) -> Captioner:
     """Open a base from a Hub id or a folder.
 
     Safetensors only, and no code from the repository is run. Raises ModelError with the remedy.
     """
-    from transformers import AutoImageProcessor, AutoModelForImageTextToText
-
+    transformers = lazy.transformers()
     family = family_of(base)
     device = device or best_device()
+    be_quiet()
     model = _open(
-        base, lambda name: AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True, dtype=torch.float32), "weights"
+        base, lambda name: transformers.AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True, dtype=torch.float32), "weights"
     )
-    processor = _open(base, lambda name: AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
+    processor = _open(base, lambda name: transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
     model = use_fast_attention(model).to(device).eval()
     return Captioner(base, family, model, load_tokenizer(base), processor, device, half_type(device))
 

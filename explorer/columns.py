@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer import captions as kept
+from explorer import files
+from explorer import lazy
 from explorer.captions import Caption, Decoding
 from explorer.images import open_image
 from explorer.run import Run
@@ -26,7 +28,7 @@ class Shelf:
 
     def __init__(self, workspace: Workspace, room: int = 2):
         self.workspace, self.room = workspace, room
-        self.models: OrderedDict[str, Captioner] = OrderedDict()
+        self.models: OrderedDict[tuple[str, int], Captioner] = OrderedDict()
         self.lock = threading.RLock()  # a captioner is switched between adapters: one caller at a time
 
     def captioner(self, run: Run, epoch: int) -> Captioner:
@@ -36,22 +38,26 @@ class Shelf:
         checkpoint = run.checkpoint(epoch)
         if checkpoint.adapter:
             return self._model(self.workspace.base_folder(run.config.base)).use(checkpoint.folder)
-        return self._model(str(checkpoint.folder)).use(None)
+        # A deleted run's name may come back: weights made at another time are another model.
+        return self._model(str(checkpoint.folder), (checkpoint.folder / "checkpoint.json").stat().st_mtime_ns).use(None)
 
-    def _model(self, name: str) -> Captioner:
-        if name not in self.models:
+    def _model(self, name: str, made: int = 0) -> Captioner:
+        key = (name, made)
+        if key not in self.models:
+            lazy.transformers()
             from explorer.captioner import load  # torch and transformers take seconds: only when first needed
 
-            self.models[name] = load(name)
-        self.models.move_to_end(name)
+            self.models[key] = load(name)
+        self.models.move_to_end(key)
         while len(self.models) > self.room:
             self.models.popitem(last=False)
-        return self.models[name]
+        return self.models[key]
 
 
 def cache_file(workspace: Workspace, run: Run, epoch: int, decoding: Decoding) -> Path:
-    """Where captions beyond the run's own are kept."""
-    return workspace.cache / "captions" / run.name / decoding.key / f"epoch-{epoch}.jsonl"
+    """Where captions beyond the run's own are kept: apart for a later run of the same name."""
+    created = (files.read_json(run.folder / "run.json") or {}).get("created", 0)
+    return workspace.cache / "captions" / f"{run.name}@{int(created * 1000)}" / decoding.key / f"epoch-{epoch}.jsonl"
 
 
 def known(workspace: Workspace, run: Run, epoch: int, decoding: Decoding) -> dict[str, Caption]:

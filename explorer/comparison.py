@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -132,22 +132,23 @@ class Comparison:
     def goodness(self) -> np.ndarray:
         """[images, columns]: `metrics.goodness`, nan where there is no caption or no reference."""
         out = np.full((len(self.images), max(1, len(self.columns))), np.nan)
-        known: dict[tuple, float] = {}
-        for at, column in enumerate(self.columns):
-            for place, caption in enumerate(self.captions[column.key]):
-                references = self.images[place]["references"]
-                if caption is None or not references:
-                    continue
-                key = (caption.text, place)
-                if key not in known:
-                    known[key] = metrics.goodness(caption.text, references)
-                out[place, at] = known[key]
+        columns = [self.captions[column.key] for column in self.columns]
+        for place, image in enumerate(self.images):
+            if not image["references"]:
+                continue
+            known: dict[str, float] = {}  # epochs often say the same of an image
+            for at, captions in enumerate(columns):
+                if (caption := captions[place]) is not None:
+                    if caption.text not in known:
+                        known[caption.text] = metrics.goodness(caption.text, image["references"])
+                    out[place, at] = known[caption.text]
         return out
 
     @cached_property
     def changed(self) -> np.ndarray:
-        plain = [[wording.plain(text) for text in self.texts(column)] for column in self.columns]
-        return np.array([len({column[place] for column in plain}) > 1 for place in range(len(self.images))], bool)
+        columns = [self.captions[column.key] for column in self.columns]
+        said = ({wording.tokens(captions[place].text) for captions in columns if captions[place]} for place in range(len(self.images)))
+        return np.array([len(texts) > 1 for texts in said], bool)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -170,17 +171,30 @@ class Comparison:
         return best - self._last
 
     @cached_property
+    def _kept(self) -> np.ndarray:
+        """How like the first column's caption the last one's is, 0 to 1; 1 where either is missing."""
+        if not self.columns:
+            return np.ones(len(self.images))
+        pairs = zip(self.captions[self.columns[0].key], self.captions[self.columns[-1].key], strict=True)
+        return np.array([wording.likeness(a.text, b.text) if a and b and a.text != b.text else 1.0 for a, b in pairs])
+
+    @cached_property
     def repeated(self) -> np.ndarray:
-        return self._any("repeated")
+        return self._any(self._repeats)
 
     @cached_property
     def unfinished(self) -> np.ndarray:
-        return self._any("unfinished")
+        return self._any(lambda column, caption: metrics.is_unfinished(caption.text, caption.finished))
 
-    def _any(self, mark: str) -> np.ndarray:
-        return np.array(
-            [any(mark in self.marks(column, place) for column in self.columns) for place in range(len(self.images))], bool
-        )
+    def _any(self, test: Callable[[Column, Caption], bool]) -> np.ndarray:
+        """Whether ``test`` holds for some caption of each image."""
+        out = np.zeros(len(self.images), bool)
+        for column in self.columns:
+            out |= np.array([caption is not None and test(column, caption) for caption in self.captions[column.key]], bool)
+        return out
+
+    def _repeats(self, column: Column, caption: Caption) -> bool:
+        return metrics.repeats_words(caption.text) or wording.plain(caption.text) in self.common[column.key]
 
     @cached_property
     def common(self) -> dict[str, set[str]]:
@@ -189,7 +203,7 @@ class Comparison:
     @cached_property
     def unsure(self) -> np.ndarray:
         """The lowest word probability of the last column; 1 where there is none."""
-        last = self.captions[self.columns[-1].key] if self.columns else []
+        last = self.captions[self.columns[-1].key] if self.columns else [None] * len(self.images)
         return np.array([min(c.probabilities, default=1.0) if c else 1.0 for c in last])
 
     def marks(self, column: Column, place: int) -> tuple[str, ...]:
@@ -198,7 +212,7 @@ class Comparison:
         if caption is None:
             return ()
         found = []
-        if metrics.repeats_words(caption.text) or wording.plain(caption.text) in self.common[column.key]:
+        if self._repeats(column, caption):
             found.append("repeated")
         if metrics.is_unfinished(caption.text, caption.finished):
             found.append("unfinished")
@@ -208,21 +222,23 @@ class Comparison:
 
     @cached_property
     def learning(self) -> list[str]:
-        """For each image when its caption came right: always, learned at ..., forgotten at ..., never."""
-        right = np.nan_to_num(self.goodness, nan=0.0) >= metrics.RIGHT
-        return [self._story(row) for row in right]
+        """For each image when its caption came right: always, learned at ..., forgotten at ..., never; "unknown" where
+        there is no reference or no caption. A column without a caption for the image is passed over."""
+        known, right = ~np.isnan(self.goodness), np.nan_to_num(self.goodness) >= metrics.RIGHT
+        # Few histories are possible, many images share one.
+        stories = {history: self._story(history) for history in {(k.tobytes(), r.tobytes()) for k, r in zip(known, right)}}
+        return [stories[k.tobytes(), r.tobytes()] for k, r in zip(known, right)]
 
-    def _story(self, right: np.ndarray) -> str:
-        if right.all():
-            return "always right"
-        if not right.any():
-            return "never right"
-        last = len(right) - 1
-        if right[last]:
-            start = max(place for place in range(len(right)) if not right[place]) + 1
-            return f"learned at {self.label(self.columns[start])}"
-        end = max(place for place in range(len(right)) if right[place]) + 1
-        return f"forgotten at {self.label(self.columns[end])}"
+    def _story(self, history: tuple[bytes, bytes]) -> str:
+        """``history``: of each column whether its caption is known, and whether it is right."""
+        known = [(column, right) for column, known, right in zip(self.columns, *history) if known]
+        if not known:
+            return "unknown"
+        if len({bool(right) for _, right in known}) == 1:
+            return "always right" if known[0][1] else "never right"
+        last = bool(known[-1][1])
+        turn = max(place for place, (_, right) in enumerate(known) if bool(right) != last) + 1
+        return f"{'learned' if last else 'forgotten'} at {self.label(known[turn][0])}"
 
     def learning_counts(self) -> list[tuple[str, int]]:
         counts = Counter(self.learning)
@@ -264,8 +280,7 @@ class Comparison:
         if order == "least sure first":
             return self.unsure
         if order == "changed most":
-            first, last = self.texts(self.columns[0]), self.texts(self.columns[-1])
-            return np.array([wording.likeness(a, b) for a, b in zip(first, last, strict=True)])
+            return self._kept
         if order == "file name":
             return np.argsort(np.argsort([image["file"] for image in self.images]))
         return np.arange(len(self.images))
@@ -274,7 +289,7 @@ class Comparison:
         """The rows of one page; ``flagged_cells``: (column key, image id) of flagged captions."""
         places = self.select(view, flagged)
         pages = max(1, -(-len(places) // view.page_size))
-        page = min(view.page, pages - 1)
+        page = max(0, min(view.page, pages - 1))
         shown = places[page * view.page_size : (page + 1) * view.page_size]
         return Page(tuple(self.row(int(place), flagged_cells) for place in shown), len(places), pages)
 
@@ -332,7 +347,10 @@ def default_columns(runs: Sequence[Run]) -> list[Column]:
 def build(
     runs: Sequence[Run], workspace: Workspace, columns: Sequence[Column] | None = None, decoding: Decoding | None = None
 ) -> Comparison:
-    """The comparison of runs over all their validation images, aligned by content. ``decoding``: the first run's if None."""
+    """The comparison of runs over all their validation images, aligned by content. ``decoding``: the first run's if None.
+
+    A base is the same for all runs on it, so its column holds what any of them kept of it.
+    """
     decoding = decoding or (runs[0].config.decoding if runs else Decoding())
     columns = list(columns if columns is not None else default_columns(runs))
     images: dict[str, dict] = {}
@@ -343,7 +361,12 @@ def build(
     by_name = {run.name: run for run in runs}
     captions = {}
     for column in columns:
-        known = column_captions.known(workspace, by_name[column.run], column.epoch, decoding)
+        run = by_name[column.run]
+        # The column's own run comes last, so that its captions win.
+        same = [other for other in runs if column.epoch == 0 and other.config.base == run.config.base and other is not run]
+        known = {}
+        for each in (*same, run):
+            known |= column_captions.known(workspace, each, column.epoch, decoding)
         captions[column.key] = [known.get(image_id) for image_id in images]
     return Comparison(columns, list(images.values()), captions, len(runs) > 1, decoding)
 

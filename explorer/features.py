@@ -1,12 +1,14 @@
 """Frozen vision features on disk: computed once per image and base, shared by every epoch and every run.
 
 One half-precision file an image, named by the image's content, in a folder named by the vision tower's
-fingerprint: features of another model can never be taken for this one's, and a damaged file is made anew.
+fingerprint. A checksum over tower, image and numbers ends each file, so that features of another model or image
+are never taken for this one's and a damaged file is made anew.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +24,6 @@ class FeatureStore:
     def __init__(self, cache: Path, captioner: Captioner):
         self.captioner = captioner
         self.folder = cache / "features" / captioner.vision_fingerprint()
-        self.shape: tuple[int, int] | None = None
 
     def path(self, image_id: str) -> Path:
         return self.folder / f"{image_id}.npy"
@@ -40,21 +41,27 @@ class FeatureStore:
         return torch.from_numpy(np.stack(rows)).float().to(self.captioner.device)
 
     def _read(self, example: dict) -> np.ndarray:
+        row = self._kept(example["image_id"])
+        return self._encode([example])[0] if row is None else row
+
+    def _kept(self, image_id: str) -> np.ndarray | None:
+        """The kept features; None when there are none, or when the file is not as it was written."""
         try:
-            row = np.load(self.path(example["image_id"]), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            row = None
-        if row is None or row.dtype != np.float16 or row.ndim != 2 or (self.shape and row.shape != self.shape):
-            row = self._encode([example])[0]
-        self.shape = self.shape or row.shape
-        return row
+            data = self.path(image_id).read_bytes()
+        except OSError:
+            return None
+        body, check = data[:-4], data[-4:]
+        return np.load(io.BytesIO(body), allow_pickle=False) if check == self._checksum(image_id, body) else None
+
+    def _checksum(self, image_id: str, body: bytes) -> bytes:
+        return zlib.crc32(body, zlib.crc32(f"{self.folder.name}/{image_id}".encode())).to_bytes(4, "big")
 
     def _encode(self, examples: Sequence[dict]) -> list[np.ndarray]:
         pictures = [open_image(Path(example["path"])) for example in examples]
-        # Features the half format cannot hold would come back as infinities: cut them at its ends.
-        rows = list(self.captioner.encode(pictures).clamp(-65504, 65504).half().cpu().numpy())
+        rows = list(self.captioner.encode(pictures).half().cpu().numpy())  # loses nothing: see captioner.as_kept
         for example, row in zip(examples, rows, strict=True):
             buffer = io.BytesIO()
             np.save(buffer, row)
-            files.write_bytes(self.path(example["image_id"]), buffer.getvalue())
+            body = buffer.getvalue()
+            files.write_bytes(self.path(example["image_id"]), body + self._checksum(example["image_id"], body))
         return rows

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -25,10 +26,15 @@ from explorer import captions as kept
 from explorer import files, health, methods, metrics
 from explorer.captioner import Captioner
 from explorer.captions import Caption
+from explorer.errors import UserError
 from explorer.features import FeatureStore
 from explorer.pictures import Pictures
 from explorer.run import Checkpoint, Progress, Run, RunConfig, by_kind
 from explorer.workspace import Workspace
+
+
+LARGEST = 2**63 - 1
+"""Seeds beyond this are more than torch takes."""
 
 
 class Stopped(Exception):
@@ -50,7 +56,7 @@ def generator(*key) -> torch.Generator:
     """A generator decided by ``key`` alone, so that no random state needs to be kept across a resume."""
     seed = 0
     for part in key:
-        seed = (seed * 1_000_003 + int(part) + 1) % (2**63 - 1)
+        seed = (seed * 1_000_003 + int(part) + 1) % LARGEST
     return torch.Generator().manual_seed(seed)
 
 
@@ -105,7 +111,7 @@ class Engine:
         self.started = monotonic()
 
     def load(self) -> None:
-        torch.manual_seed(self.config.seed)
+        torch.manual_seed(self.config.seed % LARGEST)
         self.captioner = captioners.load(self.workspace.base_folder(self.config.base))
         vision = self.captioner.family.vision(self.captioner.model)
         self.size = sum(weight.numel() for weight in self.captioner.model.parameters())
@@ -133,13 +139,15 @@ class Engine:
         """Features of examples as training sees them; ``draw`` augments, None looks plainly."""
         if self.features is not None:
             return self.features.get(examples)
-        return self.captioner.encode_pixels(self.pictures.pixels(examples, draw))
+        return captioners.as_kept(self.captioner.encode_pixels(self.pictures.pixels(examples, draw)))
 
     def learn(self, step: list[Batch], ready: list[torch.Tensor]) -> float:
         """One optimizer step over its batches; the mean loss a token."""
         encoded = [self.captioner.ids([text for group in batch.references for text in group]) for batch in step]
         tokens = sum(int(mask[:, 1:].sum()) for _, mask in encoded)
         self.captioner.model.train()
+        if self.features is not None:  # a missing feature is encoded meanwhile: the frozen tower never drops out
+            self.captioner.family.vision(self.captioner.model).eval()
         total = 0.0
         for batch, pixels, (ids, mask) in zip(step, ready, encoded, strict=True):
             owner = torch.tensor([row for row, group in enumerate(batch.references) for _ in group], device=ids.device)
@@ -186,7 +194,7 @@ class Engine:
             ready = waiting.result()
             if place + 1 < len(steps):
                 waiting = self.pool.submit(self.prepare, steps[place + 1], self.step + 1)
-            torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout of this step, whenever it is run
+            torch.manual_seed((self.config.seed * 1_000_003 + self.step) % LARGEST)  # dropout of this step, whenever it is run
             rate = rate_at(self.step, self.steps, self.config)
             loss = self.learn(steps[place], ready)
             images = sum(len(batch.examples) for batch in steps[place])
@@ -205,7 +213,7 @@ class Engine:
     def caption(self, examples: list[dict]) -> list[Caption]:
         with torch.inference_mode():
             self.captioner.model.eval()
-            return self.captioner.caption(self.see(examples).float(), self.config.decoding)
+            return self.captioner.caption(self.see(examples), self.config.decoding)
 
     def evaluate(self, epoch: int) -> Progress:
         """Loss, captions and scores over the validation images; the captions are kept."""
@@ -226,7 +234,7 @@ class Engine:
     @torch.inference_mode()
     def _evaluate_batch(self, examples: list[dict]) -> tuple[float, int, list[Caption]]:
         self.captioner.model.eval()
-        features = self.see(examples).float()
+        features = self.see(examples)
         ids, mask = self.captioner.ids([text for example in examples for text in example["references"]])
         owner = torch.tensor([row for row, e in enumerate(examples) for _ in e["references"]], device=ids.device)
         loss, tokens = self.captioner.loss_sum(features[owner], ids, mask)
@@ -268,13 +276,19 @@ class Engine:
         path = self.run.folder / "resume" / "state.pt"
         if not path.exists():
             return False
-        state = torch.load(path, map_location=self.captioner.device, weights_only=True)
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step, self.epochs_done, self.loss_sum, self.loss_tokens = state["position"]
+        try:
+            state = torch.load(path, map_location=self.captioner.device, weights_only=True)
+            with torch.no_grad():
+                for name, weight in self.weights.items():
+                    weight.copy_(state["weights"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step, self.epochs_done, self.loss_sum, self.loss_tokens = state["position"]
+        except Exception as error:  # torch raises many kinds for a file that is not as it was written
+            raise UserError(
+                f"The run {self.run.name!r} cannot go on: {path} is damaged or of another model. Delete that file to begin again "
+                "from the base; complete checkpoints stay."
+            ) from error
         return True
 
     def progress(self, kind: str, epoch: int = 0, **values) -> Progress:
@@ -294,6 +308,7 @@ def finetune(run: Run, workspace: Workspace, stop: Callable[[], bool] = lambda: 
 
     The last Progress is of kind "end". Raises UserError for what the person can mend (base, images, disk).
     """
+    sweep(run)
     engine = Engine(run, workspace, stop)
     yield engine.progress("loading")
     engine.load()
@@ -348,6 +363,12 @@ class Watch:
                 yield replace(progress, kind="warning", values={"code": warning.code, "text": warning.text})
 
 
+def sweep(run: Run) -> None:
+    """Remove what a killed run left half written; nothing reads it, but it takes room on the disk."""
+    for folder in run.folder.glob(".epoch-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def trim_log(run: Run, step: int, epochs_done: int) -> None:
     """Leave in the log what the resumed state has behind it: later steps will be done, and told, again."""
     rows = run.log()
@@ -357,7 +378,7 @@ def trim_log(run: Run, step: int, epochs_done: int) -> None:
         and not (row["kind"] in ("epoch", "saved") and row["epoch"] > epochs_done)
     ]
     if not step and not epochs_done:
-        kept_rows = [row for row in kept_rows if row["kind"] == "epoch" and row["epoch"] == 0][:0]
+        kept_rows = []
     if kept_rows != rows:
         files.write_jsonl(run.folder / "log.jsonl", kept_rows)
 

@@ -105,7 +105,8 @@ def lora_size(model: nn.Module, names: list[str], rank: int) -> int:
 def save_weights(captioner: Captioner, method: str, folder: Path) -> None:
     """What an epoch leaves behind: an adapter that peft opens, or a whole model that transformers opens."""
     if is_adapter(method):
-        captioner.peft.save_pretrained(folder, safe_serialization=True)
+        # LoRA leaves embeddings alone; peft, left to find that out, would ask the Hub for the base at every save.
+        captioner.peft.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # an empty model card, which says less than run.json
         _sort_targets(folder / "adapter_config.json")
     else:

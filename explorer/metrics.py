@@ -10,6 +10,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from explorer.wording import likeness, plain, tokens
 
@@ -17,18 +18,24 @@ FEW = 10
 """Images below which CIDEr says nothing: its word weights come from the set itself, and are all zero for one image."""
 
 RIGHT = 0.45
-"""Likeness to the nearest reference from which a caption counts as right; see `is_wrong`."""
+"""The `goodness` from which a caption counts as right. On 3,000 photos of Flickr8k a human caption is wrong by it in 27 %
+of cases against the image's four others (60 % against one other); the caption of another photo in 97 %."""
 
 FUNCTION_WORDS = frozenset(
     "a an the of in on at to and is are with his her its their by for from as it that be being has have into up down "
     "out over off near through one some there this while very two next beside along across past".split()
 )
 
+# "with a ball next to it", "a man walks by" are whole sentences: of 15,000 human captions of Flickr8k one in 140 ends
+# in a word of this list, nearly all of them in "looks on".
+OPEN_ENDS = FUNCTION_WORDS - set("down up out over off one there past it her by this two being".split())
+
 
 def score(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict:
     """CIDEr, BLEU-4, ROUGE-L over a set; mean references an image, images, distinct captions.
 
-    CIDEr is None below `FEW` images. Sources: Vedantam et al. 2015, Papineni et al. 2002, Lin 2004.
+    CIDEr is None below `FEW` images. An image without references counts as nought in all three.
+    Sources: Vedantam et al., "CIDEr", 2015 (its CIDEr-D); Papineni et al., "BLEU", 2002; Lin, "ROUGE", 2004.
     """
     rows = _rows(captions, references)
     counts = {
@@ -80,22 +87,31 @@ def _run(scorer, rows):
 def repeats_words(caption: str) -> bool:
     """Whether a word or a pair of words comes twice in a row ("a dog dog", "with a with a")."""
     words = tokens(caption)
-    return any(words[i : i + n] == words[i + n : i + 2 * n] for n in (1, 2) for i in range(len(words) - 2 * n + 1))
+    if len(set(words)) == len(words):
+        return False
+    pairs = list(zip(words, words[1:]))
+    return any(a == b for a, b in pairs) or any(a == b for a, b in zip(pairs, pairs[2:]))
 
 
 def is_unfinished(caption: str, finished: bool = True) -> bool:
-    """Whether a caption stopped for want of room, or ends in a word no sentence ends in."""
+    """Whether a caption stopped for want of room (``finished`` is False), is empty, or ends in a word few sentences end in."""
     words = tokens(caption)
-    return not finished or not words or words[-1] in FUNCTION_WORDS - {"down", "up", "out", "over", "off", "one", "there", "past"}
+    return not finished or not words or words[-1] in OPEN_ENDS
 
 
 def right_words(caption: str, references: Sequence[str]) -> float:
     """The share of a caption's content words that some reference uses, 0 to 1; 0 for a caption without any."""
     words = set(tokens(caption)) - FUNCTION_WORDS
-    said = {stem(word) for text in references for word in tokens(text)}
+    said = _said(tuple(references))
     return sum(stem(word) in said for word in words) / len(words) if words else 0.0
 
 
+@lru_cache(maxsize=256)  # one image's references are asked for again by its next column
+def _said(references: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(stem(word) for text in references for word in tokens(text))
+
+
+@lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """A rough stem: runs, running and run are one word."""
     for ending in ("ning", "ting", "ing", "es", "s", "ed"):

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
@@ -66,7 +65,3 @@ def view(picture: Image.Image, references: Sequence[str], draw: torch.Generator)
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     picture = ImageEnhance.Brightness(picture).enhance(0.85 + 0.3 * chance[4])
     return ImageEnhance.Contrast(picture).enhance(0.85 + 0.3 * chance[5])
-
-
-def as_array(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from explorer import dataset as datasets
-from explorer import methods, sources
+from explorer import lazy, methods, sources
+from explorer.captions import Decoding
 from explorer.dataset import Dataset, Example
 from explorer.errors import UserError
 from explorer.run import Run, RunConfig, by_kind, create
@@ -18,6 +20,9 @@ from explorer.workspace import Workspace, check_name, free_name
 
 DEFAULT_BASE = "blip-mini"
 BASES = (DEFAULT_BASE, "Salesforce/blip-image-captioning-base", "Salesforce/blip-image-captioning-large")
+
+
+_drawing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,14 @@ class BaseFacts:
 @lru_cache(maxsize=16)
 def base_facts(base: str, rank: int = 16) -> BaseFacts:
     """Read the config of a base (Hub id or folder) and count. Raises ModelError when it cannot be opened."""
+    transformers = lazy.transformers()
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from explorer.captioner import family_of
+    from explorer.captioner import family_of, load_config
 
-    family = family_of(base)
-    config = AutoConfig.from_pretrained(base)
+    family, config = family_of(base), load_config(base)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = transformers.AutoModelForImageTextToText.from_config(config)
     vision = family.vision(model)
     size, vision_size = (sum(w.numel() for w in part.parameters()) for part in (model, vision))
     lora = {m: methods.lora_size(model, methods.target_names(model, family, m), rank) for m in ("lora", "lora-vision")}
@@ -52,9 +56,10 @@ def base_facts(base: str, rank: int = 16) -> BaseFacts:
 
 
 def advise(workspace: Workspace, base: str) -> methods.Advice:
+    size = base_facts(workspace.base_folder(base)).size
     import torch
 
-    return methods.advise(base_facts(workspace.base_folder(base)).size, torch.cuda.is_available())
+    return methods.advise(size, torch.cuda.is_available())
 
 
 # --- the run ----------------------------------------------------------------------------------------------
@@ -82,7 +87,8 @@ def scenes_folder(workspace: Workspace) -> Path:
     from explorer import scenes
 
     folder = workspace.datasets / "scenes"
-    return folder if folder.is_dir() else scenes.write(folder, train=scenes.TRAIN, validation=scenes.VALIDATION)
+    with _drawing:
+        return folder if folder.is_dir() else scenes.write(folder)
 
 
 def example_rows(examples: Sequence[Example], split: str) -> list[dict]:
@@ -122,6 +128,10 @@ def command_line(config: RunConfig) -> str:
         if item.name in ("epochs", "method", "batch_size", "learning_rate", "seed") or value != getattr(given, item.name):
             flag = "--" + item.name.replace("_", "-")
             words += [flag if value else "--no-" + flag[2:]] if isinstance(value, bool) else [flag, str(value)]
+    for item in fields(Decoding):
+        value = getattr(config.decoding, item.name)
+        if value != item.default:
+            words.append(f"--{item.name.replace('_', '-')}={value}")  # one word: a prompt may begin with a dash
     return shlex.join(words)
 
 

@@ -30,17 +30,19 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 def start(run: Run, workspace: Workspace) -> int:
     """Start or resume ``run`` in a process of its own; its pid. Raises UserError when one is at it already."""
-    if run.status().state == "running":
-        raise UserError(f"The run {run.name!r} is running already.")
-    (run.folder / "stop").unlink(missing_ok=True)
-    with open(run.folder / "output.txt", "ab") as output:
+    # Two starts in one moment: the second waits here, and then sees the status of the first.
+    with open(run.folder / ".starting", "w") as gate, open(run.folder / "output.txt", "ab") as output:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        if run.status().state == "running":
+            raise UserError(f"The run {run.name!r} is running already: wait for it or stop it.")
+        (run.folder / "stop").unlink(missing_ok=True)
         child = subprocess.Popen(
             [sys.executable, "-m", "explorer", "finetune", "--resume", run.name],
             cwd=PROJECT,
             env={**os.environ, "EXPLORER_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )
-    write_status(run, "running", child.pid, psutil.Process(child.pid).create_time(), text="starting")
+        write_status(run, "running", child.pid, psutil.Process(child.pid).create_time(), text="starting")
     return child.pid
 
 
@@ -78,12 +80,17 @@ def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
         try:
             tell("running", text="loading torch and the model")
             for progress in finetune(run, workspace, stop=stop_file.exists):
+                if progress.kind == "end":
+                    stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
                 _keep(run, progress, tell)
                 yield progress
         except Exception as error:
             text = sentence(error)
             tell("failed", text=text)
             files.append_jsonl(run.folder / "log.jsonl", Progress("end", 0, 0, {"state": "failed", "text": text}).row())
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            tell("stopped", text="interrupted; resume goes on from the last save")
             raise
         finally:
             stop_file.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+import gradio as gr
+
 ACTIONS = """
 element.addEventListener('click', event => {
   const target = event.target.closest('[data-act]');
@@ -20,6 +22,11 @@ element.addEventListener('keydown', event => {
 });
 """
 """js_on_load of every piece with buttons: a click on [data-act] becomes the event `act` with its data attributes."""
+
+
+def piece(value: str = "", **options) -> gr.HTML:
+    """A place on the page for our own HTML, without Gradio's rules for prose."""
+    return gr.HTML(value, apply_default_css=False, **options)
 
 
 def text(value: object) -> str:
@@ -39,7 +46,7 @@ def picture(uri: str | None, alt: str, kind: str = "thumb") -> str:
     """A picture from a data address; a named gap where it cannot be shown."""
     if uri is None:
         return f'<span class="x-gap {kind}" role="img" aria-label="{text(alt)}: picture missing">picture missing</span>'
-    return f'<img class="{kind}" src="{text(uri)}" alt="{text(alt)}" loading="lazy">'
+    return f'<img class="{kind}" src="{text(uri)}" alt="{text(alt)}">'
 
 
 def empty(title: str, what_to_do: str) -> str:

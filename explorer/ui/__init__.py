@@ -1,0 +1,88 @@
+"""The page: three tabs over one workspace. Tabs assemble and never compute; they never import each other."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from explorer import plan
+from explorer.settings import Settings
+from explorer.ui import compare, finetune, flag, html
+from explorer.ui.context import Context
+from explorer.workspace import Workspace
+
+TITLE = "Caption explorer"
+INTRO = """<div class="x-title"><h1>Caption explorer</h1><p>Fine-tune a captioning model on your own photos, see what every
+epoch says of them, and flag what is wrong. Below: drawn pets, captioned by the embedded base and by each epoch of a short
+fine-tune.</p></div>"""
+
+
+def build(settings: Settings) -> gr.Blocks:
+    """The page over the workspace of ``settings``."""
+    workspace = Workspace(settings.home)
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    context = Context(settings, workspace)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+        html.piece(INTRO)
+        with gr.Row(elem_id="doors"):
+            to_finetune = gr.Button("Fine-tune on your own photos", variant="primary", size="sm")
+            to_photo = gr.Button("Drop a photo here", size="sm")
+        with gr.Tabs(selected="compare") as tabs:
+            with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
+                finetune_ui = finetune.build(context, [finetune_tab.select, to_finetune.click])
+            with gr.Tab("Compare", id="compare") as compare_tab:
+                compare_ui = compare.build(context)
+            with gr.Tab("Flag", id="flag") as flag_tab:
+                flag_ui = flag.build(context)
+        _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))
+    threading.Thread(target=plan.scenes_folder, args=(workspace,), daemon=True).start()  # drawn before somebody asks
+    page.queue(api_open=False, default_concurrency_limit=8)
+    return page
+
+
+def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict, flag_ui: dict, doors) -> None:
+    """What happens when a tab is opened, and the ways from one to another."""
+    _, compare_tab, flag_tab = tab
+    page.load(*finetune_ui["brought"], show_progress="hidden", api_visibility="private")
+    doors[0].click(lambda: gr.update(selected="finetune"), None, tabs, show_progress="hidden", api_visibility="private")
+    outputs, load = compare.first_sight(context, compare_ui)
+    page.load(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
+    compare_tab.select(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
+    flag_tab.select(flag_ui["refresh"], flag_ui["common"], flag_ui["lists"], show_progress="hidden", api_visibility="private")
+
+    def go_compare(name):
+        return gr.update(selected="compare"), gr.update(choices=[run.name for run in context.runs() if run.checkpoints()], value=[name])
+
+    def from_past(event: gr.EventData):
+        return go_compare(event.run) if event.act == "compare" else (gr.skip(), gr.skip())
+
+    target = [tabs, compare_ui["runs"]]
+    finetune_ui["compare"].click(go_compare, finetune_ui["watched"], target, show_progress="hidden", api_visibility="private")
+    finetune_ui["past"].act(from_past, None, target, show_progress="hidden", api_visibility="private")
+    doors[1].click(
+        lambda: gr.update(selected="compare"), None, tabs, show_progress="hidden", api_visibility="private",
+        js="() => setTimeout(() => { const p = document.querySelector('#own-photo'); if (p && !p.querySelector('#photo')?.offsetParent) "
+        "p.querySelector('button')?.click(); p?.scrollIntoView({behavior: 'smooth'}); }, 150)",
+    )
+
+
+def launch(settings: Settings, **options) -> None:
+    """Build the page and serve it until it is interrupted."""
+    here = Path(__file__).parent
+    page = build(settings)
+    page.launch(
+        theme=gr.themes.Default(primary_hue=gr.themes.colors.teal, neutral_hue=gr.themes.colors.stone, font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        css_paths=here / "style.css",
+        max_file_size=settings.max_upload_bytes,
+        allowed_paths=[str(settings.home / "cache" / "exports")],
+        footer_links=[],
+        enable_monitoring=False,
+        run_history=False,
+        show_error=False,
+        pwa=False,
+        server_name=os.environ.get("GRADIO_SERVER_NAME"),
+        **options,
+    )

@@ -1,0 +1,64 @@
+"""What every tab is given: the workspace, the flags, the models on the shelf, and small helpers around them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gradio as gr
+
+from explorer.columns import Shelf
+from explorer.errors import UserError
+from explorer.flags import FlagStore
+from explorer.images import ImageError, data_uri, thumbnail
+from explorer.run import Run
+from explorer.settings import Settings
+from explorer.workspace import Workspace
+
+
+@dataclass
+class Context:
+    settings: Settings
+    workspace: Workspace
+    flags: FlagStore = field(init=False)
+    shelf: Shelf = field(init=False)
+
+    def __post_init__(self):
+        self.flags = FlagStore(self.workspace)
+        self.shelf = Shelf(self.workspace)
+
+    def runs(self) -> list[Run]:
+        """Readable runs, the newest first, shipped ones last."""
+        found = []
+        for folder in self.workspace.run_folders():
+            run = Run(folder)
+            try:
+                run.config  # noqa: B018 - a run whose config cannot be read is not offered
+            except UserError:
+                continue
+            found.append((folder.parent == self.workspace.root, (folder / "run.json").stat().st_mtime, run))
+        return [run for *_, run in sorted(found, key=lambda row: row[:2], reverse=True)]
+
+    def run(self, name: str) -> Run:
+        return Run(self.workspace.run_folder(name))
+
+    def thumb(self, path: str | Path, key: str, size: int = 248) -> str | None:
+        """The picture as a data address, made once; None when the file is gone or no picture."""
+        try:
+            return data_uri(thumbnail(Path(path), size, self.workspace.cache / "thumbnails", key))
+        except (ImageError, OSError):
+            return None
+
+
+def told(handler):
+    """A handler whose UserError becomes a message on the page; the page stays as it was."""
+
+    @functools.wraps(handler)
+    def guarded(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except UserError as error:
+            raise gr.Error(str(error), title="That did not work", duration=12, print_exception=False) from None
+
+    return guarded
