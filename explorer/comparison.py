@@ -225,13 +225,13 @@ class Comparison:
         """For each image when its caption came right: always, learned at ..., forgotten at ..., never; "unknown" where
         there is no reference or no caption. A column without a caption for the image is passed over."""
         known, right = ~np.isnan(self.goodness), np.nan_to_num(self.goodness) >= metrics.RIGHT
-        # Few histories are possible, many images share one.
-        stories = {history: self._story(history) for history in {(k.tobytes(), r.tobytes()) for k, r in zip(known, right)}}
-        return [stories[k.tobytes(), r.tobytes()] for k, r in zip(known, right)]
+        histories = [(k.tobytes(), r.tobytes()) for k, r in zip(known, right, strict=True)]
+        stories = {history: self._story(history) for history in set(histories)}
+        return [stories[history] for history in histories]
 
     def _story(self, history: tuple[bytes, bytes]) -> str:
         """``history``: of each column whether its caption is known, and whether it is right."""
-        known = [(column, right) for column, known, right in zip(self.columns, *history) if known]
+        known = [(column, right) for column, known, right in zip(self.columns, *history, strict=False) if known]
         if not known:
             return "unknown"
         if len({bool(right) for _, right in known}) == 1:

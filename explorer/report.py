@@ -9,7 +9,6 @@ The images are the first of the validation split, the same on every sheet, so th
 from __future__ import annotations
 
 import io
-import textwrap
 import unicodedata
 import warnings
 from functools import lru_cache
@@ -29,8 +28,8 @@ WIDTH, HEIGHT = 3.2, 2.4
 """A picture's room in inches."""
 GAP, LINE, TOP = 0.25, 0.17, 0.75
 """Inches between pictures, of a line of caption, and above the first row."""
-LETTERS = 42
-"""Letters a line of caption holds; a wide letter (Chinese, an emoji) counts twice."""
+ROOM = 44
+"""Lower-case letters a line of caption holds; see `breadth`."""
 LINES = 12
 """Lines after which a caption is cut: a model that repeats itself must not push the pictures off the page."""
 DOTS = 150
@@ -158,7 +157,8 @@ def _picture(axes, path: Path) -> None:
         picture = open_image(path, draft=int(WIDTH * DOTS))
     except ImageError as error:
         lines = "\n".join(wrapped(str(error))[:4])
-        axes.text(0.5, 0.5, lines, ha="center", va="center", fontsize=8, color=QUIET, family=_fonts(), parse_math=False, transform=axes.transAxes)
+        style = {"fontsize": 8, "color": QUIET, "family": _fonts(), "parse_math": False}
+        axes.text(0.5, 0.5, lines, ha="center", va="center", transform=axes.transAxes, **style)
         return
     picture.thumbnail((int(WIDTH * DOTS), int(HEIGHT * DOTS)))
     wide, high = picture.size
@@ -169,22 +169,42 @@ def _picture(axes, path: Path) -> None:
 
 
 def wrapped(text: str) -> list[str]:
-    """``text`` as at most `LINES` lines of `LETTERS` letters; what no font can draw is made visible or left out."""
+    """``text`` as at most `LINES` lines of `ROOM` letters; what cannot be drawn is left out."""
     text = text.encode("utf-8", "replace").decode("utf-8")  # half an emoji (a lone surrogate) cannot be encoded
-    text = "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co", "Cs") or c == "\u200d" else " " for c in text)
-    lines = [part for line in textwrap.wrap(text, LETTERS) for part in _narrow(line)]
+    text = "".join(c if unicodedata.category(c)[0] != "C" or c == "\u200d" else " " for c in text)
+    lines = [""]
+    for word in text.split():
+        for part in _parts(word):
+            joined = f"{lines[-1]} {part}".lstrip()
+            if breadth(joined) <= ROOM:
+                lines[-1] = joined
+            else:
+                lines.append(part)
     if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], lines[LINES - 1][: LETTERS - 2].rstrip() + " …"]
-    return lines or ["(empty caption)"]
+        lines = [*lines[: LINES - 1], lines[LINES - 1] + " …"]
+    return lines if lines != [""] else ["(empty caption)"]
 
 
-def _narrow(line: str) -> list[str]:
-    """The line, broken again where wide letters make it too long."""
-    parts, room = [""], LETTERS
-    for letter in line:
-        room -= 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        if room < 0:
-            parts, room = [*parts, ""], LETTERS - 2
+def breadth(text: str) -> float:
+    """The width of ``text`` in lower-case letters: capitals are wider, Chinese and emoji twice as wide, accents take no room."""
+    return sum(_letter_breadth(letter) for letter in text)
+
+
+@lru_cache(maxsize=10_000)
+def _letter_breadth(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF" or letter in "MW" or "\u0900" <= letter < "\u1e00":
+        return 2  # so wide is the box that stands for a letter of India or Thailand where no font has it
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0
+    return 1.7 if letter in "mw@" else 1.3 if letter.isupper() else 1
+
+
+def _parts(word: str) -> list[str]:
+    """The word; in pieces when it is longer than a line."""
+    parts = [""]
+    for letter in word:
+        if breadth(parts[-1] + letter) > ROOM:
+            parts.append("")
         parts[-1] += letter
     return parts
 

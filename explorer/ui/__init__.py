@@ -49,7 +49,7 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
     page.load(*finetune_ui["brought"], show_progress="hidden", api_visibility="private")
     doors[0].click(lambda: gr.update(selected="finetune"), None, tabs, show_progress="hidden", api_visibility="private")
     outputs, load = compare.first_sight(context, compare_ui)
-    page.load(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
+    page.load(lambda state, runs, *rest: load(state, [], *rest), compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
     compare_tab.select(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
     flag_tab.select(flag_ui["refresh"], flag_ui["common"], flag_ui["lists"], show_progress="hidden", api_visibility="private")
 
@@ -60,6 +60,8 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
         return go_compare(event.run) if event.act == "compare" else (gr.skip(), gr.skip())
 
     target = [tabs, compare_ui["runs"]]
+    # A run that finishes before one's eyes opens Compare on itself.
+    finetune_ui["finished"].change(go_compare, finetune_ui["finished"], target, show_progress="hidden", api_visibility="private")
     finetune_ui["compare"].click(go_compare, finetune_ui["watched"], target, show_progress="hidden", api_visibility="private")
     finetune_ui["past"].act(from_past, None, target, show_progress="hidden", api_visibility="private")
     doors[1].click(

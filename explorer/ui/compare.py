@@ -290,7 +290,7 @@ def _photo_html(comparison: Comparison, photo: dict, waiting: str) -> str:
             rows.append(
                 f'<dt>{html.text(comparison.label(column))}</dt><dd><button type="button" class="x-cell" data-act="choose" '
                 f'data-image="{photo["image_id"]}" data-column="{html.text(column.key)}">'
-                f'{html.text(photo["captions"][column.key]["text"])}</button></dd>'
+                f'{html.text(photo["captions"][column.key]["text"] or "no words")}</button></dd>'
             )
     wait = html.note(waiting) if waiting else '<p class="x-small">Press a caption to see its words or to flag it.</p>'
     return f'<div class="x-detail"><dl>{"".join(rows)}</dl>{wait}</div>'

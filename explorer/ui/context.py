@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,12 +55,25 @@ class Context:
 
 def told(handler):
     """A handler whose UserError becomes a message on the page; the page stays as it was."""
+    if inspect.isgeneratorfunction(handler):
 
-    @functools.wraps(handler)
-    def guarded(*args, **kwargs):
-        try:
-            return handler(*args, **kwargs)
-        except UserError as error:
-            raise gr.Error(str(error), title="That did not work", duration=12, print_exception=False) from None
+        @functools.wraps(handler)
+        def guarded(*args, **kwargs):
+            with _telling():
+                yield from handler(*args, **kwargs)
+    else:
+
+        @functools.wraps(handler)
+        def guarded(*args, **kwargs):
+            with _telling():
+                return handler(*args, **kwargs)
 
     return guarded
+
+
+@contextmanager
+def _telling():
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(str(error), title="That did not work", duration=12, print_exception=False) from None

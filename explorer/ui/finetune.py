@@ -18,7 +18,8 @@ from explorer.errors import UserError
 from explorer.run import METHODS, Run, RunConfig, by_kind, change_config
 from explorer.ui import html, plot
 from explorer.ui.context import Context, told
-from explorer.wording import diff
+from explorer.ui.data_view import data_report
+from explorer.ui.run_view import past_html, probes_html, scores_html, status_html
 
 SCENES = "scenes"
 
@@ -109,11 +110,12 @@ def _live_part() -> dict:
     loss = html.piece(elem_id="live-loss")
     warnings = html.piece(elem_id="live-warnings")
     probes = html.piece(elem_id="live-probes", js_on_load=html.ACTIONS)
+    finished = gr.State(None)  # the name of a run that ended before this page's eyes
     frame = gr.State(None)  # which moment of the run the watched images show; None: the latest
     timer = gr.Timer(1.0)
     return {
         "watched": watched, "status": status, "stop": stop, "resume": resume, "more": more, "compare": compare,
-        "loss": loss, "warnings": warnings, "probes": probes, "frame": frame, "timer": timer,
+        "loss": loss, "warnings": warnings, "probes": probes, "frame": frame, "finished": finished, "timer": timer,
     }
 
 
@@ -122,178 +124,12 @@ def dataset_choices(context: Context) -> list[tuple[str, str]]:
     return [*own, ("drawn pets (embedded)", SCENES)]
 
 
-# --- what is shown ----------------------------------------------------------------------------------------
-
-
 def read_dataset(context: Context, chosen: str) -> datasets.Dataset:
     """The chosen dataset, checked; what was opened before is remembered."""
     if not chosen:
         raise UserError("Choose a dataset, or drop a zip of captioned photos.")
     folder = plan.find_dataset(chosen, context.workspace)
     return datasets.read(folder, max_images=context.settings.max_images, cache=context.workspace.cache)
-
-
-def data_report(context: Context, dataset: datasets.Dataset, share: float, seed: int, images: int | None) -> str:
-    """What the dataset holds, how it is split and what is wrong with it."""
-    facts = dataset.summary()
-    rows = [("images", f"{facts['images']:,}"), ("with captions", f"{facts['captioned']:,}")]
-    if facts["captioned"]:
-        rows += [("references an image", f"{facts['references']:.1f}"), ("words a reference", f"{facts['words']:.0f}")]
-    rows.append(("sides in pixels", f"{facts['smallest']} to {facts['largest']}"))
-    try:
-        parts = datasets.split(dataset, share, seed, limit=images)
-        rows.append(("training / validation", f"{len(parts.train):,} / {len(parts.validation):,}"))
-        shown, warning = [*parts.validation[:3], *parts.train[:9]], ""
-    except UserError as error:
-        shown, warning = dataset.examples[:12], html.note(str(error), "warning")
-    cells = "".join(f"<div><dt>{html.text(k)}</dt><dd>{html.text(v)}</dd></div>" for k, v in rows)
-    return f'<dl class="x-facts">{cells}</dl>{warning}{_gallery(context, shown)}{_problems(dataset.problems)}'
-
-
-def _gallery(context: Context, examples) -> str:
-    figures = [
-        f"<figure>{html.picture(context.thumb(e.path, e.image_id), e.references[0] if e.references else e.file_name)}"
-        f"<figcaption>{html.text(e.references[0] if e.references else 'no caption')}</figcaption></figure>"
-        for e in examples
-    ]
-    return f'<div class="x-gallery">{"".join(figures)}</div>'
-
-
-def _problems(problems) -> str:
-    if not problems:
-        return '<p class="x-small">No problems found.</p>'
-    left = sum(problem.left_out for problem in problems)
-    rows = "".join(
-        f"<li><strong>{html.text(p.file)}</strong>: {html.text(p.reason)}{' (left out)' if p.left_out else ''}</li>"
-        for p in problems[:200]
-    )
-    more = f"<li>and {len(problems) - 200:,} more</li>" if len(problems) > 200 else ""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
-    return f"<details {'open' if len(problems) < 6 else ''}><summary>{count}, {left:,} left out</summary><ul class='x-problems'>{rows}{more}</ul></details>"
-
-
-def status_html(run: Run) -> str:
-    """Where the run is, in words and as a bar."""
-    state, config = run.status(), run.config
-    title = f'<h2 class="x-heading">{html.text(run.name)}</h2>'
-    if state.state == "running" and state.steps and state.step:
-        left = f", about {html.duration(state.seconds_left)} left" if state.seconds_left is not None else ""
-        line = f"epoch {max(1, state.epoch)} of {config.epochs}, step {state.step} of {state.steps}{left}"
-        return title + html.bar(state.step / state.steps, line)
-    if state.state == "running":
-        return title + html.bar(0, state.text or "starting")
-    kind = {"finished": "info", "stopped": "info", "waiting": "info"}.get(state.state, "error")
-    return title + html.note(_last_words(run, state), kind)
-
-
-def _last_words(run: Run, state) -> str:
-    epochs = [row for row in by_kind(run.log(), "epoch")]
-    if state.state != "finished" or not epochs:
-        return state.text[:1].upper() + state.text[1:]
-    took = html.duration(epochs[-1]["seconds"])
-    saved = run.checkpoints()
-    where = f" The model is in {saved[-1].folder}." if saved else ""
-    return f"Finished {run.config.epochs} epochs in {took}.{where}"
-
-
-def scores_html(run: Run) -> str:
-    """The scores of each epoch, with the number of references they were reckoned against."""
-    epochs = list(by_kind(run.log(), "epoch"))
-    if not epochs:
-        return ""
-    names = ("CIDEr", "BLEU-4", "ROUGE-L")
-    head = "".join(f"<th>{name}</th>" for name in ("", "validation loss", *names, "distinct captions"))
-    rows = "".join(
-        f"<tr><th>{'base' if not r['epoch'] else 'epoch ' + str(r['epoch'])}</th><td>{r['validation_loss']:.3f}</td>"
-        + "".join(f"<td>{_score(r['scores'].get(name))}</td>" for name in names)
-        + f"<td>{r['scores'].get('distinct', 0)} of {r['scores'].get('images', 0)}</td></tr>"
-        for r in epochs
-    )
-    count = epochs[-1]["scores"].get("references", 0)
-    return (
-        f'<div class="x-scroll"><table class="x-runs x-number"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="x-small">Scores over the validation images, {count:g} references an image; more references give higher scores.</p>'
-    )
-
-
-def _score(value) -> str:
-    return "too few images" if value is None else f"{value:.3f}"
-
-
-def probes_html(context: Context, run: Run, at: int | None = None) -> str:
-    """The watched images: caption at base and at a step, changed words marked. ``at``: which frame, None for the latest."""
-    examples = run.probe_examples()
-    if not examples:
-        return ""
-    frames = probe_frames(run)
-    base = frames[0][1] if frames else [""] * len(examples)
-    at = len(frames) - 1 if at is None else min(at, len(frames) - 1)
-    step, now = frames[at] if frames else (0, base)
-    cards = []
-    for example, before, after in zip(examples, base, now, strict=False):
-        uri = context.thumb(run.folder / example["path"], example["image_id"])
-        cards.append(
-            f'<div class="x-probe">{html.picture(uri, example["references"][0])}<p class="base">base: {html.text(before)}</p>'
-            f'<p class="now x-words">{html.words(diff(before, after))}</p></div>'
-        )
-    when = f"{len(cards)} validation images, " + (f"after step {step}" if step else "at base")
-    back = html.button("Earlier", "frame", value=at - 1) if at > 0 else ""
-    on = html.button("Later", "frame", value=at + 1) if at + 1 < len(frames) else ""
-    head = f'<div class="x-toolbar"><span class="x-small">{when}</span><span>{back} {on}</span></div>'
-    return f'{head}<div class="x-probes">{"".join(cards)}</div>'
-
-
-def probe_frames(run: Run) -> list[tuple[int, list[str]]]:
-    """(step, captions) of the watched images through the run, the base first."""
-    from explorer import captions
-
-    ids = [example["image_id"] for example in run.probe_examples()]
-    frames: dict[int, list[str]] = {}
-    for epoch in range(run.config.epochs + 1):
-        known = captions.read(run.caption_file(epoch))
-        step = next((row["step"] for row in by_kind(run.log(), "epoch") if row["epoch"] == epoch), None)
-        if step is not None and all(image in known for image in ids):
-            frames[step] = [known[image].text for image in ids]
-    frames |= {row["step"]: row["captions"] for row in by_kind(run.log(), "probe") if row["step"] not in frames}
-    return sorted(frames.items())
-
-
-def past_html(context: Context) -> str:
-    """All runs, each with its curve, scores and what can be done with it."""
-    runs = context.runs()
-    if not runs:
-        return html.empty("No runs yet", "The runs you start are listed here.")
-    rows = "".join(_past_row(context, run) for run in runs)
-    head = "".join(f"<th>{name}</th>" for name in ("run", "state", "training loss", "base → last epoch", ""))
-    return f'<div class="x-scroll"><table class="x-runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _past_row(context: Context, run: Run) -> str:
-    log, state, config = run.log(), run.status(), run.config
-    epochs = list(by_kind(log, "epoch"))
-    own = run.folder.parent == context.workspace.root
-    acts = [html.button("Compare", "compare", run=run.name)] if len(epochs) > 1 else []
-    acts.append(html.button("Watch", "watch", run=run.name))
-    if own and state.state != "running" and not _shipped(context, run):
-        acts.append(html.button("Delete", "delete", run=run.name))
-    made = f"{config.method}, {config.base}"
-    return (
-        f"<tr><td><strong>{html.text(run.name)}</strong><br><span class='x-small'>{html.text(made)}</span></td>"
-        f"<td>{html.text(state.state)}</td><td>{plot.thumbnail_curve([r['loss'] for r in by_kind(log, 'step')])}</td>"
-        f"<td class='x-number'>{_gain(epochs)}</td><td>{''.join(acts)}</td></tr>"
-    )
-
-
-def _shipped(context: Context, run: Run) -> bool:
-    return run.name == "demo" and run.folder.parent == context.workspace.shipped
-
-
-def _gain(epochs: list[dict]) -> str:
-    if len(epochs) < 2:
-        return ""
-    first, last = epochs[0], epochs[-1]
-    name = "CIDEr" if last["scores"].get("CIDEr") is not None else "ROUGE-L"
-    return f"{name} {first['scores'].get(name) or 0:.2f} → {last['scores'].get(name) or 0:.2f}"
 
 
 # --- handlers ---------------------------------------------------------------------------------------------
@@ -502,9 +338,11 @@ def _wire_live(context: Context, ui: dict) -> None:
             stats = [(run.folder / n) for n in ("log.jsonl", "status.json")]
             stamp = (run.name, run.status().state, *(p.stat().st_mtime_ns if p.exists() else 0 for p in stats))
         if stamp == before:
-            return [gr.skip()] * (len(outputs) + 2)
-        ended = before and stamp and before[1] == "running" and stamp[1] != "running"
-        return [*tick(name, frame), past_html(context) if ended or not before else gr.skip(), stamp]
+            return [gr.skip()] * (len(outputs) + 3)
+        seen_running = before and stamp and before[:2] == (stamp[0], "running")
+        ended = seen_running and stamp[1] != "running"
+        finished = run.name if ended and stamp[1] == "finished" else gr.skip()
+        return [*tick(name, frame), _past_with_undo(context) if ended or not before else gr.skip(), stamp, finished]
 
     @told
     def stop(name):
@@ -535,7 +373,7 @@ def _wire_live(context: Context, ui: dict) -> None:
             gr.Info(f"{back} is back." if back else "There is nothing to bring back.")
         return name if kind == "watch" else gr.skip(), _past_with_undo(context)
 
-    ui["timer"].tick(poll, [ui["watched"], ui["frame"], seen], [*outputs, ui["past"], seen], show_progress="hidden", api_visibility="private")
+    ui["timer"].tick(poll, [ui["watched"], ui["frame"], seen], [*outputs, ui["past"], seen, ui["finished"]], show_progress="hidden", api_visibility="private")
     ui["stop"].click(stop, ui["watched"], None, api_visibility="private")
     ui["resume"].click(resume, ui["watched"], None, api_visibility="private")
     ui["more"].click(more, ui["watched"], None, api_visibility="private")

@@ -20,7 +20,17 @@ document.addEventListener('keydown', event => {
   if (event.key.startsWith('Arrow') && event.target.closest('[role="radiogroup"], [role="tablist"], [role="slider"]')) return;
   event.preventDefault();
   if (event.key === 'c') { document.querySelector('#correction textarea')?.focus(); return; }
+  walked = true;
   trigger('act', {act: 'key', value: event.key});
+});
+let walked = false;
+element.addEventListener('click', event => {
+  if (event.target.closest('[data-act=choose]') && window.innerWidth < 760)
+    setTimeout(() => document.querySelector('#detail-column')?.scrollIntoView({behavior: 'smooth'}), 400);
+});
+watch('value', () => {
+  if (walked) element.querySelector('tr.chosen')?.scrollIntoView({block: 'nearest'});
+  walked = false;
 });
 """
 """Shortcuts, silent while typing and while the tab is hidden."""
@@ -77,10 +87,11 @@ def _cell(comparison: Comparison, row: Row, cell, chosen) -> str:
     if cell.caption is None:
         return f'<td data-label="{html.text(label)}" class="x-dim">not captioned yet</td>'
     pressed = "true" if chosen == (row.image_id, cell.column.key) else "false"
+    said = html.words(cell.pieces) if cell.caption.text else '<span class="x-dim">no words</span>'
     marks = "".join(f'<span class="x-mark {mark}">{html.text(mark)}</span>' for mark in cell.marks)
     return (
         f'<td data-label="{html.text(label)}"><button type="button" class="x-cell" aria-pressed="{pressed}" data-act="choose" '
-        f'data-image="{row.image_id}" data-column="{html.text(cell.column.key)}">{html.words(cell.pieces)}</button>{marks}</td>'
+        f'data-image="{row.image_id}" data-column="{html.text(cell.column.key)}">{said}</button>{marks}</td>'
     )
 
 
@@ -125,7 +136,7 @@ def detail_html(comparison: Comparison, image: dict, captions: dict[str, Caption
 
 
 def _words(caption: Caption) -> str:
-    if len(caption.words) != len(caption.probabilities):
+    if not caption.words or len(caption.words) != len(caption.probabilities):
         return html.text(caption.text)
     spans = []
     for word, probability in zip(caption.words, caption.probabilities, strict=True):

@@ -1,0 +1,154 @@
+"""Each tab by itself, on a small run of a real tiny model: widths, errors, undo, hostile texts."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+from conftest import serve
+
+from explorer import captions, plan, worker
+from explorer.captions import Caption
+from explorer.images import image_id
+from explorer.run import Run, RunConfig
+from explorer.workspace import Workspace
+
+HOSTILE = (
+    '<img src=x onerror="window.hacked=1">', "${window.hacked=1}", "{{#with window}}{{hacked}}{{/with}}", "`${(window.hacked=1)}`",
+    "</script><script>window.hacked=1</script>", '" onmouseover="window.hacked=1', "javascript:window.hacked=1", "<%= window.hacked=1 %>",
+)
+
+
+@pytest.fixture(scope="module")
+def tiny_home(tmp_path_factory, blip, shapes):
+    """A workspace with one finished run of a tiny BLIP, hostile texts among its captions and references."""
+    home = Workspace(tmp_path_factory.mktemp("page") / "home")
+    config = RunConfig("tiny", blip, str(shapes), epochs=2, method="lora", batch_size=8, learning_rate=1e-3, probes=3)
+    run = plan.make_run(home, config)
+    for _ in worker.work(run, home):
+        pass
+    known = captions.read(run.caption_file(2))
+    for image, text in zip(known, HOSTILE, strict=False):
+        known[image] = Caption(text, tuple(text.split()), tuple(0.1 for _ in text.split()))
+    captions.write(run.caption_file(2), known)
+    return home
+
+
+@pytest.fixture(scope="module")
+def tiny_address(tiny_home):
+    process, where = serve(tiny_home.root)
+    yield where
+    process.terminate()
+    process.wait(20)
+
+
+def open_page(chromium, address: str, width: int = 1440, theme: str = "light"):
+    page = chromium.new_context(viewport={"width": width, "height": 900}).new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}/?__theme={theme}")
+    page.wait_for_selector("#comparison table")
+    return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_tab_is_wider_than_the_screen(chromium, tiny_address, width, theme):
+    page = open_page(chromium, tiny_address, width, theme)
+    for tab in ("Fine-tune", "Flag", "Compare"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(700)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+
+
+def test_nothing_a_caption_holds_can_run(chromium, tiny_address, tiny_home):
+    page = open_page(chromium, tiny_address)
+    for text in HOSTILE[:3]:
+        assert text in page.inner_text("#comparison")
+    page.locator("#comparison .x-cell").last.click()
+    page.wait_for_selector("#detail .x-words")
+    page.locator("#comparison tbody tr").first.locator(".x-cell").last.click()
+    page.wait_for_selector("#flag-form", state="visible")
+    page.locator("#correction textarea").fill(HOSTILE[0])
+    page.click("#flag-button")
+    page.wait_for_selector("#flag-said .x-note")
+    page.get_by_role("tab", name="Flag", exact=True).click()
+    page.wait_for_selector("#flag-list .x-item")
+    page.locator("#flag-list .x-item").first.click()
+    page.wait_for_selector("#flag-detail .x-detail")
+    assert HOSTILE[0] in page.inner_text("#flag-list")
+    assert page.evaluate("window.hacked") is None
+    page.click("#flags-undo")
+    page.wait_for_selector("#flag-list .x-empty")
+
+
+def test_a_broken_zip_is_told_in_a_sentence_and_changes_nothing(chromium, tiny_address, tmp_path):
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 not really")
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("tab", name="Fine-tune").click()
+    page.set_input_files("#upload input[type=file]", broken)
+    page.wait_for_selector(".toast-body, .toast-wrap")
+    page.wait_for_function("document.body.innerText.includes('broken.zip is not a readable zip')")
+    assert "Traceback" not in page.inner_text("body")
+
+
+def test_a_deleted_run_comes_back_with_undo(chromium, tiny_address, tiny_home):
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("tab", name="Fine-tune").click()
+    row = page.locator("#past-runs tr", has_text="tiny")
+    row.get_by_role("button", name="Delete").click()
+    page.wait_for_function("!document.querySelector('#past-runs table')?.innerText.includes('tiny')")
+    assert not (tiny_home.root / "tiny").exists()
+    page.get_by_role("button", name="Undo the last delete").click()
+    page.wait_for_function("document.querySelector('#past-runs table')?.innerText.includes('tiny')")
+    assert Run(tiny_home.root / "tiny").checkpoints()
+
+
+def test_ones_own_photo_is_captioned_by_every_column(chromium, tiny_address, shapes):
+    photo = next(shapes.rglob("*.png"))
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("button", name="Your own photo, captioned by every column").click()
+    page.set_input_files("#photo input[type=file]", photo)
+    page.wait_for_function("document.querySelectorAll('#photo-captions .x-cell').length === 3")
+    assert page.locator("#photo-captions dt").all_inner_texts() == ["base", "epoch 1", "epoch 2"]
+    page.locator("#photo-captions .x-cell").last.click()
+    page.wait_for_selector("#flag-form", state="visible")
+    assert image_id(photo)
+
+
+def test_filters_search_and_order_choose_the_rows(chromium, tiny_address):
+    page = open_page(chromium, tiny_address)
+    everything = page.locator("#comparison tbody tr").count()
+    page.locator("#compare-search input, #compare-search textarea").fill("onmouseover")
+    page.wait_for_function("document.querySelectorAll('#comparison tbody tr').length === 1")
+    page.locator("#compare-search input, #compare-search textarea").fill("nobody says this")
+    page.wait_for_selector("#comparison .x-empty")
+    page.locator("#compare-search input, #compare-search textarea").fill("")
+    page.wait_for_function(f"document.querySelectorAll('#comparison tbody tr').length === {everything}")
+    page.locator("#compare-columns").get_by_role("button", name="epoch 1").click()
+    page.wait_for_function("document.querySelectorAll('#comparison thead th').length === 4")
+
+
+def test_another_decoding_is_offered_and_filled_in(chromium, tiny_address):
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("button", name="Decoding: how captions are generated").click()
+    page.get_by_label("Longest caption in tokens").fill("4")
+    page.get_by_label("Longest caption in tokens").press("Tab")
+    page.get_by_role("button", name="Caption the missing ones").click()
+    page.wait_for_function("document.querySelector('#comparison') && !document.querySelector('#comparison').innerText.includes('not captioned yet')")
+    assert all(len(text.split()) <= 4 for text in page.locator("#comparison td:nth-child(3) .x-cell").all_inner_texts())
+
+
+def test_a_zip_with_bad_files_is_shown_with_its_problems(chromium, tiny_address, shapes, tmp_path):
+    good = sorted(shapes.rglob("*.png"))[:4]
+    with zipfile.ZipFile(tmp_path / "mixed.zip", "w") as archive:
+        for number, path in enumerate(good):
+            archive.write(path, f"{number}.png")
+            archive.writestr(f"{number}.txt", f"{HOSTILE[number]}\na shape")
+        archive.writestr("torn.jpg", b"\xff\xd8\xff\xe0 torn")
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("tab", name="Fine-tune").click()
+    page.set_input_files("#upload input[type=file]", tmp_path / "mixed.zip")
+    page.wait_for_function("document.querySelector('#data-report')?.innerText.includes('torn.jpg')")
+    assert HOSTILE[0] in page.inner_text("#data-report")
+    assert page.evaluate("window.hacked") is None
