@@ -96,12 +96,12 @@ def image_id(path: Path | str) -> str:
 
 
 def perceptual_hash(picture: Image.Image) -> int:
-    """64 bits that near duplicates share but for a few: is each pixel of a 9 x 8 grey version darker than its right one?
+    """64 bits that near duplicates share but for a few: is each pixel of a 9 x 8 grey version lighter than its right one?
 
-    The difference hash of Krawetz, "Kind of Like That" (2013).
+    The difference hash of Krawetz, "Kind of Like That" (2013), with a margin, so that flat areas do not flicker.
     """
     small = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
-    bits = (small[:, :-1] > small[:, 1:]).flatten()
+    bits = (small[:, :-1] > small[:, 1:] + 3).flatten()
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
