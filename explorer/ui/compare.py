@@ -101,8 +101,9 @@ def _detail_part() -> dict:
             flag = gr.Button("Flag this caption", variant="primary", elem_id="flag-button")
             undo = gr.Button("Undo", elem_id="flag-undo", min_width=80)
     said = html.piece(elem_id="flag-said")
+    rest = html.piece(elem_id="detail-rest")
     return {
-        "detail": detail, "form": form, "reason": reason, "correction": correction, "use_reference": use_reference, "use_best": use_best,
+        "detail": detail, "rest": rest, "form": form, "reason": reason, "correction": correction, "use_reference": use_reference, "use_best": use_best,
         "note": note, "reviewer": reviewer, "flag": flag, "undo": undo, "said": said,
     }
 
@@ -195,9 +196,9 @@ def show(context: Context, known: Comparisons, state, runs, filters, search, ord
 
 
 def show_detail(context: Context, comparison: Comparison, state: dict):
-    """(detail, form, reason, correction, note) of the chosen caption; its flag's values when it has one."""
+    """(detail, form, reason, correction, note, rest) of the chosen caption; its flag's values when it has one."""
     if not has_choice(comparison, state):
-        return gr.skip(), gr.update(visible=False), gr.skip(), gr.skip(), gr.skip()
+        return gr.skip(), gr.update(visible=False), gr.skip(), gr.skip(), gr.skip(), gr.skip()
     image, captions = captions_at(comparison, state)
     column = Column.from_key(state["column"])
     large = context.thumb(image["path"], image["image_id"], 760)
@@ -205,6 +206,7 @@ def show_detail(context: Context, comparison: Comparison, state: dict):
     return (
         table.detail_html(comparison, image, captions, column, large), gr.update(visible=column.key in captions),
         flag.reason if flag else None, flag.corrected_caption if flag else "", flag.note if flag else "",
+        table.rest_html(comparison, image, captions, column),
     )
 
 
@@ -331,7 +333,7 @@ def _wire(context: Context, ui: dict) -> None:
     ui["known"] = known
     chosen = [ui[n] for n in ("state", "runs", "filters", "search", "order", "beams", "max_tokens", "prompt")]
     shown = [ui[n] for n in ("columns", "rows", "pager", "learning", "missing", "fill", "state")]
-    details = [ui[n] for n in ("detail", "form", "reason", "correction", "note")]
+    details = [ui[n] for n in ("detail", "form", "reason", "correction", "note", "rest")]
 
     @told
     def refresh(state, *rest):
@@ -375,7 +377,7 @@ def _wire(context: Context, ui: dict) -> None:
             state = move(comparison, state, view_of(state, filters, search, order), images, event.value)
         table_now = show(context, known, state, *rest)
         keep_detail = event.act in ("page", "learning", "column")
-        return [*table_now, *([gr.skip()] * 5 if keep_detail else show_detail(context, comparison, table_now[-1])), said, keyboard]
+        return [*table_now, *([gr.skip()] * len(details) if keep_detail else show_detail(context, comparison, table_now[-1])), said, keyboard]
 
     acting = [*chosen, ui["reason"], ui["correction"], ui["note"], ui["reviewer"]]
     after = [*shown, *details, ui["said"], ui["keyboard"]]

@@ -73,8 +73,8 @@ def _row(comparison: Comparison, row: Row, chosen, thumb: Thumb) -> str:
         f'<button type="button" class="x-pick" data-act="choose" data-image="{row.image_id}" data-column="{html.text(last)}" '
         f'aria-label="open {html.text(row.file)}">{image}</button>'
     )
-    references = "".join(f"<li>{html.text(text)}</li>" for text in row.references[:3])
-    more = f'<li class="x-small">and {len(row.references) - 3} more</li>' if len(row.references) > 3 else ""
+    references = "".join(f"<li>{html.text(text)}</li>" for text in row.references[:2])
+    more = f'<li class="x-small">and {len(row.references) - 2} more</li>' if len(row.references) > 2 else ""
     cells = "".join(_cell(comparison, row, cell, chosen) for cell in row.cells)
     return (
         f'<tr class="{"chosen" if is_chosen else ""}"><td class="picture">{pick}</td>'
@@ -116,23 +116,26 @@ def learning_html(comparison: Comparison, chosen: str | None) -> str:
     )
 
 
-def detail_html(comparison: Comparison, image: dict, captions: dict[str, Caption], column: Column | None, large: str | None) -> str:
-    """One image large, every caption as words with their probabilities."""
+def detail_html(comparison: Comparison, image: dict, captions: dict[str, Caption], column: Column, large: str | None) -> str:
+    """One image large, and the chosen caption as words with their probabilities."""
+    caption = captions.get(column.key)
+    said = _caption(comparison, column, caption) if caption else ""
+    return f'<div class="x-detail">{html.picture(large, image["file"], "large")}<span class="x-name">{html.text(image["file"])}</span><dl>{said}</dl></div>'
+
+
+def rest_html(comparison: Comparison, image: dict, captions: dict[str, Caption], column: Column) -> str:
+    """What the chosen caption is judged by: the references, and what the other columns say."""
     references = "".join(f"<li>{html.text(text)}</li>" for text in image["references"])
-    parts = [html.picture(large, image["file"], "large"), f'<span class="x-name">{html.text(image["file"])}</span>']
-    if references:
-        parts.append(f'<dl><dt>references</dt><dd><ul class="x-references">{references}</ul></dd></dl>')
-    rows = []
-    for each in comparison.columns:
-        caption = captions.get(each.key)
-        if caption is None:
-            continue
-        strong = "font-weight:650" if each == column else ""
-        rows.append(
-            f'<dt style="{strong}">{html.text(comparison.label(each))}{", chosen" if each == column else ""}</dt>'
-            f'<dd class="x-words">{_words(caption)}<span class="x-score">{_sure(caption)}</span></dd>'
-        )
-    return f'<div class="x-detail">{"".join(parts)}<dl>{"".join(rows)}</dl></div>'
+    told = f'<dt>references</dt><dd><ul class="x-references">{references}</ul></dd>' if references else ""
+    others = [_caption(comparison, c, captions[c.key]) for c in comparison.columns if c.key in captions and c != column]
+    return f'<div class="x-detail"><dl>{told}{"".join(others)}</dl></div>'
+
+
+def _caption(comparison: Comparison, column: Column, caption: Caption) -> str:
+    return (
+        f'<dt>{html.text(comparison.label(column))}</dt>'
+        f'<dd class="x-words">{_words(caption)}<span class="x-score">{_sure(caption)}</span></dd>'
+    )
 
 
 def _words(caption: Caption) -> str:
