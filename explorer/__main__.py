@@ -47,7 +47,12 @@ def finetune_command(options, workspace: Workspace) -> None:
     if options.resume:
         run = Run(workspace.run_folder(options.resume))
         run.config.check()  # says so when there is no such run
+        if run.status().state != "running":  # a request to stop that a killed process could not heed is not for this one
+            (run.folder / "stop").unlink(missing_ok=True)
         if options.epochs is not None and options.epochs != run.config.epochs:
+            if options.epochs < len(run.checkpoints()):
+                done = len(run.checkpoints())
+                raise UserError(f"The run {run.name!r} has {done} epochs already: give a larger number to add epochs.")
             run = change_config(run, epochs=options.epochs)
     else:
         run = plan.make_run(workspace, chosen_config(options, workspace))

@@ -351,17 +351,27 @@ class Captioner:
         with self.autocast():
             return self.family.logits(self.model, features, ids, mask).float()
 
-    def loss_sum(self, features, ids, mask, smoothing: float = 0.0) -> tuple[torch.Tensor, int]:
+    def loss_sum(self, features, ids, mask) -> tuple[torch.Tensor, int]:
         """(cross-entropy summed over caption and end tokens, their number): neither pads nor the start are in it."""
+        plain, _, tokens = self.losses(features, ids, mask)
+        return plain, tokens
+
+    def losses(self, features, ids, mask, smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """(plain cross-entropy sum, label-smoothed sum to learn from, tokens).
+
+        Smoothing as Szegedy et al., 2016: a share of the target is spread evenly over the vocabulary.
+        """
         scores = self.logits(features, ids, mask)[:, :-1]
         labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORE)
         tokens = int((labels != IGNORE).sum())
         if tokens != int(mask.sum()) - len(ids):
             raise AssertionError("the loss must cover each caption token and end token once, and nothing else")
-        flat = F.cross_entropy(
-            scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
-        )
-        return flat, tokens
+        kept = labels != IGNORE
+        chances = F.log_softmax(scores[kept], dim=-1)
+        plain = F.nll_loss(chances, labels[kept], reduction="sum")
+        if not smoothing:
+            return plain, plain, tokens
+        return plain, (1 - smoothing) * plain - smoothing * chances.mean(-1).sum(), tokens
 
     # -- captions
 

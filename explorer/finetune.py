@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 
 import torch
@@ -24,14 +23,12 @@ import torch
 from explorer import captioner as captioners
 from explorer import captions as kept
 from explorer import files, health, methods, metrics
-from explorer.captioner import Captioner
 from explorer.captions import Caption
 from explorer.errors import UserError
+from explorer.eyes import Eyes
 from explorer.features import FeatureStore
-from explorer.pictures import Pictures
 from explorer.run import Checkpoint, Progress, Run, RunConfig, by_kind
 from explorer.workspace import Workspace
-
 
 LARGEST = 2**63 - 1
 """Seeds beyond this are more than torch takes."""
@@ -47,6 +44,14 @@ class Batch:
 
     examples: tuple[dict, ...]
     references: tuple[tuple[str, ...], ...]
+
+    def only(self, kept: list[dict]) -> Batch:
+        """This batch without the examples that are not in ``kept``."""
+        if len(kept) == len(self.examples):
+            return self
+        ids = {example["image_id"] for example in kept}
+        pairs = [(e, r) for e, r in zip(self.examples, self.references, strict=True) if e["image_id"] in ids]
+        return Batch(tuple(e for e, _ in pairs), tuple(r for _, r in pairs))
 
 
 # --- the plan: what is seen in which step -----------------------------------------------------------------
@@ -117,12 +122,13 @@ class Engine:
         self.size = sum(weight.numel() for weight in self.captioner.model.parameters())
         frozen = methods.freezes_vision(self.config.method)
         # Features are named by the tower's weights: make the store before LoRA matrices are put into the model.
-        self.features = FeatureStore(self.workspace.cache, self.captioner) if frozen else None
+        features = FeatureStore(self.workspace.cache, self.captioner) if frozen else None
         self.weights = methods.prepare(self.captioner, self.config.method, self.config.lora_rank, self.config.base)
         vision.eval()
         self.optimizer = methods.optimizer_for(self.weights, self.config.learning_rate, self.config.weight_decay)
         self.scaler = torch.amp.GradScaler(enabled=self.captioner.dtype is torch.float16)
-        self.pictures = Pictures(self.captioner, augment=self.config.augment and not frozen)
+        self.eyes = Eyes(self.captioner, features, self.config.augment)
+        self.frozen = frozen
         self.pool = ThreadPoolExecutor(1)
 
     def seconds(self) -> float:
@@ -133,28 +139,22 @@ class Engine:
         if self.stop():
             raise Stopped
 
-    # -- seeing
+    # -- learning
 
-    def see(self, examples, draw: torch.Generator | None = None) -> torch.Tensor:
-        """Features of examples as training sees them; ``draw`` augments, None looks plainly."""
-        if self.features is not None:
-            return self.features.get(examples)
-        return captioners.as_kept(self.captioner.encode_pixels(self.pictures.pixels(examples, draw)))
-
-    def learn(self, step: list[Batch], ready: list[torch.Tensor]) -> float:
-        """One optimizer step over its batches; the mean loss a token."""
-        encoded = [self.captioner.ids([text for group in batch.references for text in group]) for batch in step]
+    def learn(self, ready: list[tuple[Batch, torch.Tensor]]) -> float:
+        """One optimizer step over its batches; the mean plain loss a token. Smoothing only shapes the gradient."""
+        encoded = [self.captioner.ids([text for group in batch.references for text in group]) for batch, _ in ready]
         tokens = sum(int(mask[:, 1:].sum()) for _, mask in encoded)
         self.captioner.model.train()
-        if self.features is not None:  # a missing feature is encoded meanwhile: the frozen tower never drops out
+        if self.frozen:  # a missing feature is encoded meanwhile: the frozen tower never drops out
             self.captioner.family.vision(self.captioner.model).eval()
         total = 0.0
-        for batch, pixels, (ids, mask) in zip(step, ready, encoded, strict=True):
+        for (batch, seen), (ids, mask) in zip(ready, encoded, strict=True):
             owner = torch.tensor([row for row, group in enumerate(batch.references) for _ in group], device=ids.device)
-            features = pixels if self.features is not None else self.captioner.encode_pixels(pixels)
-            loss, _ = self.captioner.loss_sum(features[owner], ids, mask, self.config.label_smoothing)
-            self.scaler.scale(loss / tokens).backward()
-            total += loss.item()
+            features = seen if self.frozen else self.captioner.encode_pixels(seen)
+            plain, smoothed, _ = self.captioner.losses(features[owner], ids, mask, self.config.label_smoothing)
+            self.scaler.scale(smoothed / tokens).backward()
+            total += plain.item()
         self._update()
         self.loss_sum, self.loss_tokens = self.loss_sum + total, self.loss_tokens + tokens
         return total / tokens
@@ -169,20 +169,22 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def prepare(self, step: list[Batch], number: int) -> list[torch.Tensor]:
-        """Pixels (or kept features) of a step's batches, made while the step before is learned."""
-        if self.features is not None:
-            return [self.features.get(batch.examples) for batch in step]
+    def prepare(self, step: list[Batch], number: int) -> list[tuple[Batch, torch.Tensor]]:
+        """A step's batches with their pixels or kept features, made while the step before is learned."""
         draw = generator(self.config.seed, 2, number)
-        return [self.pictures.pixels(batch.examples, draw) for batch in step]
+        ready = []
+        for batch in step:
+            kept, seen = self.eyes.input(batch.examples, draw)
+            if seen is not None:
+                ready.append((batch.only(kept), seen))
+        return ready
 
     # -- the pieces of a run
 
     def fill_features(self) -> Iterator[Progress]:
-        if self.features is not None:
-            for done, total in self.features.fill(self.train_examples + self.validation):
-                yield self.progress("features", done=done, total=total)
-                self.heed_stop()
+        for done, total in self.eyes.fill(self.train_examples + self.validation):
+            yield self.progress("features", done=done, total=total)
+            self.heed_stop()
 
     def train_epoch(self, epoch: int) -> Iterator[Progress]:
         """The steps of ``epoch`` that are not done yet."""
@@ -196,49 +198,69 @@ class Engine:
                 waiting = self.pool.submit(self.prepare, steps[place + 1], self.step + 1)
             torch.manual_seed((self.config.seed * 1_000_003 + self.step) % LARGEST)  # dropout of this step, whenever it is run
             rate = rate_at(self.step, self.steps, self.config)
-            loss = self.learn(steps[place], ready)
-            images = sum(len(batch.examples) for batch in steps[place])
+            if not ready:
+                self.pass_over()
+                continue
+            loss = self.learn(ready)
+            images = sum(len(batch.examples) for batch, _ in ready)
             yield self.progress("step", epoch, loss=loss, rate=rate, seconds=self.seconds(), images=images)
             if self.step % self.probe_every() == 0 and place + 1 < len(steps):
                 yield self.probe(epoch)
+
+    def pass_over(self) -> None:
+        """A step of which no picture can be opened: it counts, and nothing is learned."""
+        self.step += 1
+        if not self.eyes.usable(self.train_examples):
+            first = next(iter(self.eyes.left_out.values()))
+            raise UserError(f"No training image can be opened any more; for one, {first}")
 
     def probe_every(self) -> int:
         return max(1, self.steps // 20)
 
     def probe(self, epoch: int) -> Progress:
+        """What the model says now of the watched images; of one that cannot be opened, nothing."""
         examples = self.validation[: self.config.probes]
-        found = self.caption(examples)
-        return self.progress("probe", epoch, captions=[caption.text for caption in found])
+        kept, found = self.caption(examples)
+        said = {example["image_id"]: caption.text for example, caption in zip(kept, found, strict=True)}
+        return self.progress("probe", epoch, captions=[said.get(example["image_id"], "") for example in examples])
 
-    def caption(self, examples: list[dict]) -> list[Caption]:
-        with torch.inference_mode():
-            self.captioner.model.eval()
-            return self.captioner.caption(self.see(examples), self.config.decoding)
+    @torch.inference_mode()
+    def caption(self, examples: list[dict]) -> tuple[list[dict], list[Caption]]:
+        self.captioner.model.eval()
+        kept, features = self.eyes.encoded(examples)
+        return kept, self.captioner.caption(features.float(), self.config.decoding) if kept else []
 
     def evaluate(self, epoch: int) -> Progress:
-        """Loss, captions and scores over the validation images; the captions are kept."""
+        """Loss, captions and scores over the validation images that can be opened; the captions are kept."""
         loss_sum = tokens = 0
         found: dict[str, Caption] = {}
         for part in _parts(self.validation, 16):
             self.heed_stop()
-            loss, count, captions = self._evaluate_batch(part)
+            kept_part, loss, count, captions = self._evaluate_batch(part)
             loss_sum, tokens = loss_sum + loss, tokens + count
-            found |= dict(zip((example["image_id"] for example in part), captions, strict=True))
+            found |= dict(zip((example["image_id"] for example in kept_part), captions, strict=True))
+        if not found:
+            first = next(iter(self.eyes.left_out.values()))
+            raise UserError(f"No validation image can be opened any more; for one, {first}")
         kept.write(self.run.caption_file(epoch), found)
-        scores = metrics.score([c.text for c in found.values()], [e["references"] for e in self.validation])
+        references = [e["references"] for e in self.validation if e["image_id"] in found]
+        scores = metrics.score([c.text for c in found.values()], references)
         values = {"loss": self.loss_sum / self.loss_tokens} if self.loss_tokens else {}
         return self.progress(
             "epoch", epoch, validation_loss=loss_sum / tokens, scores=scores, seconds=self.seconds(), **values
         )
 
     @torch.inference_mode()
-    def _evaluate_batch(self, examples: list[dict]) -> tuple[float, int, list[Caption]]:
+    def _evaluate_batch(self, examples: list[dict]) -> tuple[list[dict], float, int, list[Caption]]:
         self.captioner.model.eval()
-        features = self.see(examples)
+        examples, features = self.eyes.encoded(examples)
+        if not examples:
+            return [], 0.0, 0, []
+        features = features.float()
         ids, mask = self.captioner.ids([text for example in examples for text in example["references"]])
         owner = torch.tensor([row for row, e in enumerate(examples) for _ in e["references"]], device=ids.device)
         loss, tokens = self.captioner.loss_sum(features[owner], ids, mask)
-        return loss.item(), tokens, self.captioner.caption(features, self.config.decoding)
+        return examples, loss.item(), tokens, self.captioner.caption(features, self.config.decoding)
 
     # -- what is kept
 
@@ -317,7 +339,7 @@ def finetune(run: Run, workspace: Workspace, stop: Callable[[], bool] = lambda: 
     try:
         for progress in _course(engine):
             yield progress
-            yield from watch(progress)
+            yield from watch(progress, engine.eyes.left_out)
         yield engine.progress("end", engine.epochs_done, state="finished", text=f"finished {engine.config.epochs} epochs")
     except Stopped:
         engine.save_state()
@@ -353,14 +375,21 @@ class Watch:
         self.told = {row["code"] for row in by_kind(self.rows, "warning")}
         self.vocabulary = vocabulary
 
-    def __call__(self, progress: Progress) -> Iterator[Progress]:
+    def __call__(self, progress: Progress, left_out: dict[str, str]) -> Iterator[Progress]:
         self.rows.append(progress.row())
-        if progress.kind not in ("step", "probe", "epoch"):
-            return
-        for warning in health.check(self.rows, self.vocabulary):
+        warnings = [health.Warning(f"image:{image}", text) for image, text in list(left_out.items())]
+        if self.due(progress):
+            warnings += health.check(self.rows, self.vocabulary)
+        for warning in warnings:
             if warning.code not in self.told:
                 self.told.add(warning.code)
                 yield replace(progress, kind="warning", values={"code": warning.code, "text": warning.text})
+
+    def due(self, progress: Progress) -> bool:
+        """Every step at first, every tenth later: a check reads the whole log."""
+        if progress.kind == "step":
+            return progress.step < 50 or progress.step % 10 == 0
+        return progress.kind in ("probe", "epoch")
 
 
 def sweep(run: Run) -> None:

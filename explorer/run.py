@@ -65,11 +65,18 @@ class RunConfig:
 
     def check(self) -> RunConfig:
         """This config when every value makes sense; else UserError naming the value and the remedy."""
-        whole = {"epochs": (1, 1000), "batch_size": (1, 1024), "accumulate": (1, 1024), "lora_rank": (1, 512)}
+        whole = {
+            "epochs": (1, 1000), "batch_size": (1, 1024), "accumulate": (1, 1024), "lora_rank": (1, 512),
+            "seed": (0, 2**63 - 1), "probes": (0, 50), "validation_images": (1, 1_000_000),
+        }
         for name, (low, high) in whole.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise UserError(f"{name.replace('_', ' ')} is {value!r}: take a whole number from {low} to {high}.")
+        for name in ("label_smoothing", "warmup", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UserError(f"The {name.replace('_', ' ')} is {value!r}: take a number from 0 to below 1.")
         if not 0 < self.learning_rate < 1:
             raise UserError(f"The learning rate is {self.learning_rate!r}: take a number such as 5e-5, below 1.")
         if not 0 < self.validation < 1:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import psutil
 
 from explorer import files
 from explorer.errors import UserError
-from explorer.run import Progress, Run, by_kind
+from explorer.run import Progress, Run
 from explorer.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -76,13 +77,13 @@ def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
     with alone(run):
         me = os.getpid(), psutil.Process().create_time()
         stop_file = run.folder / "stop"
-        tell = _teller(run, *me)
+        tell, pace = _teller(run, *me), Pace()
         try:
             tell("running", text="loading torch and the model")
             for progress in finetune(run, workspace, stop=stop_file.exists):
                 if progress.kind == "end":
                     stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
-                _keep(run, progress, tell)
+                _keep(run, progress, tell, pace)
                 yield progress
         except Exception as error:
             text = sentence(error)
@@ -96,29 +97,36 @@ def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
             stop_file.unlink(missing_ok=True)
 
 
-def _keep(run: Run, progress: Progress, tell) -> None:
+def _keep(run: Run, progress: Progress, tell, pace: Pace) -> None:
     if progress.kind != "loading":
         files.append_jsonl(run.folder / "log.jsonl", progress.row())
     values = progress.values
     if progress.kind == "end":
         tell(values["state"], text=values["text"], step=progress.step, epoch=progress.epoch)
     elif progress.kind == "start":
+        pace.steps = values["steps"]
         tell("running", text="training", steps=values["steps"])
     elif progress.kind == "features":
         tell("running", text=f"looking at the images once: {values['done']} of {values['total']}")
     elif progress.kind in ("step", "epoch"):
-        tell("running", text="training", step=progress.step, epoch=progress.epoch, seconds_left=seconds_left(run))
+        tell("running", text="training", step=progress.step, epoch=progress.epoch, seconds_left=pace.seconds_left(progress))
 
 
-def seconds_left(run: Run) -> float | None:
-    """Time to the end at the pace of the last steps, evaluations between epochs counted in; None before the third."""
-    log = run.log()
-    start = next(by_kind(log, "start"), None)
-    steps = list(by_kind(log, "step"))[-60:]
-    if start is None or len(steps) < 3:
-        return None
-    pace = (steps[-1]["seconds"] - steps[0]["seconds"]) / max(1, steps[-1]["step"] - steps[0]["step"])
-    return round(pace * (start["steps"] - steps[-1]["step"]), 1)
+class Pace:
+    """How fast the run goes: the last steps of this process, evaluations between epochs counted in."""
+
+    def __init__(self):
+        self.steps = 0
+        self.recent: deque[tuple[int, float]] = deque(maxlen=60)
+
+    def seconds_left(self, progress: Progress) -> float | None:
+        """Time to the end; None before the third step."""
+        if progress.kind == "step":
+            self.recent.append((progress.step, progress.values["seconds"]))
+        if len(self.recent) < 3:
+            return None
+        (first, began), (last, now) = self.recent[0], self.recent[-1]
+        return round((now - began) / max(1, last - first) * (self.steps - last), 1)
 
 
 def _teller(run: Run, pid: int, started: float):

@@ -191,7 +191,7 @@ def test_one_batch_of_eight_steps_like_eight_batches_of_one(workspace, bases, sh
         engine.optimizer = torch.optim.SGD(engine.weights.values(), lr=1.0)
         rows = list(zip(engine.train_examples[:8], RAGGED, strict=True))
         step = [Batch(tuple(e for e, _ in part), tuple(r for _, r in part)) for part in finetune._parts(rows, size)]
-        loss = engine.learn(step, engine.prepare(step, 0))
+        loss = engine.learn(engine.prepare(step, 0))
         stepped.append((loss, {name: weight.detach().clone() for name, weight in engine.weights.items()}))
     (loss, one), (same_loss, eight) = stepped
     assert loss == pytest.approx(same_loss, rel=1e-5)
@@ -207,8 +207,8 @@ def test_learning_over_kept_features_sees_what_learning_over_pixels_sees(workspa
     examples = engine.train_examples[:6]
     ids, mask = captioner.ids([e["references"][0] for e in examples])
     with torch.no_grad():
-        stored = captioner.logits(engine.features.get(examples), ids, mask)
-        seen = captioner.logits(captioner.encode_pixels(engine.pictures.pixels(examples)), ids, mask)
+        stored = captioner.logits(engine.eyes.features.get(examples), ids, mask)
+        seen = captioner.logits(captioner.encode_pixels(engine.eyes.pictures.pixels(examples)), ids, mask)
     assert torch.allclose(stored, seen, atol=5e-3)
 
 
@@ -324,17 +324,49 @@ def test_a_checkpoint_folder_without_its_metadata_does_not_count(workspace, whol
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_an_image_that_is_gone_when_its_turn_comes_is_named_in_a_sentence(workspace, tmp_path, blip, shapes, method):
+def test_pictures_gone_or_damaged_after_the_start_are_left_out_and_listed(workspace, tmp_path, blip, shapes, method):
     data = tmp_path / "shapes"
     shutil.copytree(shapes, data)
-    run = models.new_run(workspace, blip, data, method=method)
-    victim = Path(run.examples("train")[-1]["path"])
-    victim.unlink()
-    with pytest.raises(UserError, match=victim.name) as raised:
+    run = models.new_run(workspace, blip, data, method=method, epochs=2)
+    gone = Path(run.examples("train")[-1]["path"])
+    torn = Path(run.examples("validation")[0]["path"])
+    gone.unlink()
+    torn.write_bytes(torn.read_bytes()[:60])
+    work(run, workspace)
+    assert run.status().state == "finished"
+    told = [row["text"] for row in run.log() if row["kind"] == "warning" and row["code"].startswith("image:")]
+    assert len(told) == 2 and any(gone.name in text for text in told) and any(torn.name in text for text in told)
+    validation = [row["image_id"] for row in run.examples("validation")]
+    assert list(kept.read(run.caption_file(2))) == validation[1:]
+    epochs = [row for row in run.log() if row["kind"] == "epoch"]
+    assert [row["scores"]["images"] for row in epochs] == [len(validation) - 1] * 3
+    probes = [row["captions"] for row in run.log() if row["kind"] == "probe"]
+    assert all(said[0] == "" for said in probes)
+
+
+def test_a_run_whose_pictures_are_all_gone_ends_with_a_sentence(workspace, tmp_path, blip, shapes):
+    data = tmp_path / "shapes"
+    shutil.copytree(shapes, data)
+    run = models.new_run(workspace, blip, data, method="full")
+    for row in run.examples("train"):
+        Path(row["path"]).unlink()
+    with pytest.raises(UserError, match="No training image can be opened any more"):
         work(run, workspace)
-    status = run.status()
-    assert (status.state, status.text) == ("failed", str(raised.value))
-    assert run.log()[-1]["text"] == status.text
+    assert run.status().state == "failed"
+
+
+def test_smoothing_shapes_the_gradient_and_not_the_loss_that_is_told(workspace, blip, shapes):
+    plain, smooth = (
+        next(row["loss"] for row in log_of(workspace, blip, shapes, name, label_smoothing=share) if row["kind"] == "step")
+        for name, share in (("plain", 0.0), ("smooth", 0.3))
+    )
+    assert plain == smooth
+
+
+def log_of(workspace, blip, shapes, name, **values) -> list[dict]:
+    run = models.new_run(workspace, blip, shapes, name=name, epochs=1, **values)
+    work(run, workspace)
+    return run.log()
 
 
 def test_a_damaged_state_is_told_with_the_remedy(workspace, blip, shapes):
