@@ -1,6 +1,6 @@
 """The explorer without the page: the same code, the same files.
 
-    python -m explorer --help
+python -m explorer --help
 """
 
 from __future__ import annotations
@@ -76,8 +76,12 @@ def chosen_config(options, workspace: Workspace):
     method = options.method or advice.method
     size = plan.base_facts(workspace.base_folder(options.base)).size
     config = RunConfig(
-        name=options.name or plan.next_name(workspace, options.base, str(folder)), base=options.base, dataset=str(folder),
-        method=method, batch_size=advice.batch_size, learning_rate=methods.rate_for(method, size),
+        name=options.name or plan.next_name(workspace, options.base, str(folder)),
+        base=options.base,
+        dataset=str(folder),
+        method=method,
+        batch_size=advice.batch_size,
+        learning_rate=methods.rate_for(method, size),
     )
     given = {f.name: getattr(options, f.name, None) for f in fields(RunConfig) if f.name not in ("name", "base", "dataset", "method")}
     given = {name: value for name, value in given.items() if value is not None}

@@ -37,27 +37,28 @@ def _table(**patterns: str) -> dict[str, re.Pattern]:
 
 
 SPECIES = _table(
-    dog="dogs?|doggy|doggies|pupp(?:y|ies)|pups?|hounds?|terriers?|retrievers?|labradors?|spaniels?|poodles?"
-    "|dalmatians?",
+    dog="dogs?|doggy|doggies|pupp(?:y|ies)|pups?|hounds?|terriers?|retrievers?|labradors?|spaniels?|poodles?|dalmatians?",
     cat="cats?|kitt(?:y|ies)|kittens?|tabby|tomcat",
     rabbit="rabbits?|bunn(?:y|ies)|hares?",
     bear="bears?|bear cubs?",
     fox="fox(?:es)?|vixen",
     sheep="sheep|lambs?|ewes?",
-    football_player="(?:(?:football|soccer) )?players?|footballers?|athletes?|m[ae]n|wom[ae]n|boys?|girls?"
-    "|person|people",
+    football_player="(?:(?:football|soccer) )?players?|footballers?|athletes?|m[ae]n|wom[ae]n|boys?|girls?|person|people",
 )
 COATS = _table(
-    spotted="spott(?:ed|y)|patch(?:ed|y)|dotted|dalmatians?"
-    "|(?:black|brown|orange|tan) and white|white and (?:black|brown|orange|tan)",
+    spotted="spott(?:ed|y)|patch(?:ed|y)|dotted|dalmatians?|(?:black|brown|orange|tan) and white|white and (?:black|brown|orange|tan)",
     black="black",
     white="white|cream",
     brown="brown|tan|chocolate",
     orange="orange|ginger|golden|marmalade|red",
     gray="gr[ae]y(?:ish)?|silver",
 )
-SHIRTS = _table(**{name: name for name in ("red", "blue", "yellow", "green", "white", "black", "orange")},
-                purple="purple|violet", gray="gr[ae]y", brown="brown")
+SHIRTS = _table(
+    **{name: name for name in ("red", "blue", "yellow", "green", "white", "black", "orange")},
+    purple="purple|violet",
+    gray="gr[ae]y",
+    brown="brown",
+)
 ACTIONS = _table(
     sleeping=r"sleep\w*|slept|asleep|naps?|napping|snooz\w+|doz(?:es|ing)|curled up",
     eating=r"eats?|eating|ate|feed(?:s|ing)|dines?|dining|munch\w*",

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer import captions as kept
-from explorer import files
-from explorer import lazy
+from explorer import files, lazy
 from explorer.captions import Caption, Decoding
 from explorer.images import open_image
 from explorer.run import Run

@@ -1,9 +1,9 @@
 """A dataset: an image folder read, checked and split. Nothing that is wrong with one image ends it.
 
-    folder/
-      metadata.jsonl | metadata.csv | metadata.parquet      file_name with text, caption or a list in captions
-      photo.jpg ...                                         or: photo.txt beside photo.jpg, one reference a line
-      train/  validation/                                   optional, each with its own table or sidecars
+folder/
+  metadata.jsonl | metadata.csv | metadata.parquet      file_name with text, caption or a list in captions
+  photo.jpg ...                                         or: photo.txt beside photo.jpg, one reference a line
+  train/  validation/                                   optional, each with its own table or sidecars
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ UNREADABLE, MISSING_FILE, OUTSIDE, NO_CAPTION = "unreadable image", "missing fil
 DUPLICATE, NEAR_DUPLICATE, REPEATED = "duplicate", "near duplicate", "repeated caption"
 TOO_LONG, TINY, BAD_LINE, UNCAPTIONED = "caption too long", "tiny image", "bad line", "no captions"
 
-SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "validation"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "validation",
+}
 NEAR = 4
 """Bits in which the hashes of near duplicates may differ."""
 
@@ -111,7 +118,10 @@ class _Entry:
 
 
 def read(
-    path: Path, name: str | None = None, max_images: int = 20_000, cache: Path | None = None,
+    path: Path,
+    name: str | None = None,
+    max_images: int = 20_000,
+    cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read and check an image folder. ``cache``: a folder that remembers which files were opened before.
@@ -274,7 +284,9 @@ def _without_duplicates(examples: Sequence[Example], problems: list[Problem]) ->
             continue
         merged = tuple(dict.fromkeys((*first.references, *example.references)))
         kept[example.image_id] = replace(first, references=merged)
-        problems.append(Problem(example.file_name, DUPLICATE, f"is the same picture as {first.file_name}; its references were added to it", True))
+        problems.append(
+            Problem(example.file_name, DUPLICATE, f"is the same picture as {first.file_name}; its references were added to it", True)
+        )
     return list(kept.values())
 
 
@@ -324,14 +336,22 @@ def _repeated(examples: Sequence[Example]) -> list[Problem]:
     many = max(5, 0.05 * len(examples))
     return [
         Problem(f"{text[:60]!r}", REPEATED, f"is the reference of {count} images: a model will say it of everything", False)
-        for text, count in uses.most_common() if count >= many
+        for text, count in uses.most_common()
+        if count >= many
     ]
 
 
 def _captions_missing(examples: Sequence[Example]) -> list[Problem]:
     missing = [e for e in examples if not e.references]
     if missing and len(missing) == len(examples):
-        return [Problem("all images", UNCAPTIONED, f"none of the {len(missing)} images has a caption: they can be captioned, not learned from", False)]
+        return [
+            Problem(
+                "all images",
+                UNCAPTIONED,
+                f"none of the {len(missing)} images has a caption: they can be captioned, not learned from",
+                False,
+            )
+        ]
     return [Problem(e.file_name, NO_CAPTION, "has no caption, so it cannot be learned from", False) for e in missing]
 
 
@@ -342,7 +362,9 @@ def too_long(dataset: Dataset, count_tokens: Callable[[str], int], limit: int) -
         for text in example.references:
             # A token is at least a letter, so short texts need no tokenizer.
             if len(text) + 2 > limit and (count := count_tokens(text)) > limit:
-                found.append(Problem(example.file_name, TOO_LONG, f"a caption of {count} tokens; the model takes {limit} and cuts the rest", False))
+                found.append(
+                    Problem(example.file_name, TOO_LONG, f"a caption of {count} tokens; the model takes {limit} and cuts the rest", False)
+                )
     return tuple(found)
 
 

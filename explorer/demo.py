@@ -1,7 +1,7 @@
 """The shipped demo run: the embedded base taught the drawn pets, and how much it learned.
 
-    python -m explorer demo --rebuild      # draw, fine-tune three epochs, keep it as checkpoints/demo
-    python -m explorer demo                # the share of attributes its captions have right, epoch by epoch
+python -m explorer demo --rebuild      # draw, fine-tune three epochs, keep it as checkpoints/demo
+python -m explorer demo                # the share of attributes its captions have right, epoch by epoch
 """
 
 from __future__ import annotations

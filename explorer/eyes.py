@@ -15,6 +15,9 @@ from explorer.features import FeatureStore
 from explorer.images import ImageError, open_image
 from explorer.pictures import Pictures
 
+TOGETHER = 16
+"""Images encoded in one pass; also how many are looked through when one of them is bad."""
+
 
 class Eyes:
     """``features`` is None when the vision tower learns, and then pixels are looked at anew each time."""
@@ -36,8 +39,8 @@ class Eyes:
         while kept := self.usable(examples):
             try:
                 return kept, self.features.get(kept) if self.features is not None else self.pictures.pixels(kept, draw)
-            except ImageError as error:
-                self._leave_out_bad(kept, error)
+            except ImageError:
+                self._leave_out_bad(kept)
                 if draw is not None:
                     draw.set_state(state)
         return [], None
@@ -51,22 +54,23 @@ class Eyes:
 
     def fill(self, examples: Sequence[dict]) -> Iterator[tuple[int, int]]:
         """Encode what has no kept features yet; yields (done, total)."""
-        while self.features is not None:
-            kept = self.usable(examples)
-            try:
-                yield from self.features.fill(kept)
-                return
-            except ImageError as error:
-                self._leave_out_bad(kept, error)
+        missing = self.features.missing(self.usable(examples)) if self.features is not None else []
+        for start in range(0, len(missing), TOGETHER):
+            part = missing[start : start + TOGETHER]
+            while kept := self.usable(part):
+                try:
+                    list(self.features.fill(kept, TOGETHER))
+                    break
+                except ImageError:
+                    self._leave_out_bad(kept)
+            yield min(start + TOGETHER, len(missing)), len(missing)
 
-    def _leave_out_bad(self, examples: Sequence[dict], error: ImageError) -> None:
-        """Note every example whose picture cannot be opened. Raises ``error`` when all of them can."""
-        bad = {}
+    def _leave_out_bad(self, examples: Sequence[dict]) -> None:
+        """Note every example whose picture is needed and cannot be opened; none, when the fault has passed by itself."""
         for example in examples:
+            if self.features is not None and self.features.has(example["image_id"]):
+                continue
             try:
                 open_image(Path(example["path"]))
             except ImageError as reason:
-                bad[example["image_id"]] = f"{example['file']} was left out: {reason}"
-        if not bad:
-            raise error
-        self.left_out |= bad
+                self.left_out[example["image_id"]] = f"{example['file']} was left out: {reason}"

@@ -28,9 +28,16 @@ class FeatureStore:
     def path(self, image_id: str) -> Path:
         return self.folder / f"{image_id}.npy"
 
+    def missing(self, examples: Sequence[dict]) -> list[dict]:
+        return [example for example in examples if not self.path(example["image_id"]).exists()]
+
+    def has(self, image_id: str) -> bool:
+        """Whether undamaged features are kept, so that the picture itself is not needed."""
+        return self._kept(image_id) is not None
+
     def fill(self, examples: Sequence[dict], batch_size: int = 16) -> Iterator[tuple[int, int]]:
         """Encode the examples that have no features yet; yields (done, total) after each batch."""
-        missing = [example for example in examples if not self.path(example["image_id"]).exists()]
+        missing = self.missing(examples)
         for start in range(0, len(missing), batch_size):
             self._encode(missing[start : start + batch_size])
             yield min(start + batch_size, len(missing)), len(missing)

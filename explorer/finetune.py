@@ -70,9 +70,7 @@ def plan_epoch(examples: list[dict], config: RunConfig, epoch: int) -> list[list
     draw = generator(config.seed, 1, epoch)
     order = torch.randperm(len(examples), generator=draw).tolist()
     picked = [_pick(examples[place], config, draw) for place in order]
-    batches = [
-        Batch(tuple(e for e, _ in part), tuple(r for _, r in part)) for part in _parts(picked, config.batch_size)
-    ]
+    batches = [Batch(tuple(e for e, _ in part), tuple(r for _, r in part)) for part in _parts(picked, config.batch_size)]
     return list(_parts(batches, config.accumulate))
 
 
@@ -246,9 +244,7 @@ class Engine:
         references = [e["references"] for e in self.validation if e["image_id"] in found]
         scores = metrics.score([c.text for c in found.values()], references)
         values = {"loss": self.loss_sum / self.loss_tokens} if self.loss_tokens else {}
-        return self.progress(
-            "epoch", epoch, validation_loss=loss_sum / tokens, scores=scores, seconds=self.seconds(), **values
-        )
+        return self.progress("epoch", epoch, validation_loss=loss_sum / tokens, scores=scores, seconds=self.seconds(), **values)
 
     @torch.inference_mode()
     def _evaluate_batch(self, examples: list[dict]) -> tuple[list[dict], float, int, list[Caption]]:
@@ -352,8 +348,13 @@ def _course(engine: Engine) -> Iterator[Progress]:
     """Everything between loading and the end."""
     learn = sum(weight.numel() for weight in engine.weights.values())
     yield engine.progress(
-        "start", steps=engine.steps, train=len(engine.train_examples), validation=len(engine.validation),
-        parameters=engine.size, trained=learn, vocabulary=engine.captioner.vocabulary,
+        "start",
+        steps=engine.steps,
+        train=len(engine.train_examples),
+        validation=len(engine.validation),
+        parameters=engine.size,
+        trained=learn,
+        vocabulary=engine.captioner.vocabulary,
     )
     yield from engine.fill_features()
     if not engine.epochs_done and not engine.step:
@@ -402,8 +403,10 @@ def trim_log(run: Run, step: int, epochs_done: int) -> None:
     """Leave in the log what the resumed state has behind it: later steps will be done, and told, again."""
     rows = run.log()
     kept_rows = [
-        row for row in rows
-        if row["kind"] not in ("end", "loading", "features") and row["step"] <= step
+        row
+        for row in rows
+        if row["kind"] not in ("end", "loading", "features")
+        and row["step"] <= step
         and not (row["kind"] in ("epoch", "saved") and row["epoch"] > epochs_done)
     ]
     if not step and not epochs_done:

@@ -19,8 +19,14 @@ from explorer.errors import UserError
 from explorer.workspace import Workspace
 
 REASONS = (
-    "wrong object", "wrong attribute", "hallucinated", "missing subject",
-    "repeated words", "unfinished", "grammar", "other",
+    "wrong object",
+    "wrong attribute",
+    "hallucinated",
+    "missing subject",
+    "repeated words",
+    "unfinished",
+    "grammar",
+    "other",
 )
 STATUSES = ("open", "relabelled", "dismissed")
 EDITABLE = ("reason", "corrected_caption", "reviewer", "status", "note")
@@ -140,22 +146,49 @@ class FlagStore:
         try:
             return act()
         except sqlite3.DatabaseError as error:
-            raise FlagError(f"The flag was not kept: {self.path.name} cannot be written ({error}). Check the disk, then try again.") from error
+            raise FlagError(
+                f"The flag was not kept: {self.path.name} cannot be written ({error}). Check the disk, then try again."
+            ) from error
         except OSError as error:
-            raise FlagError(f"The flag was not kept: {self.workspace.flags_csv.name} cannot be written ({error.strerror}). Check the disk, then try again.") from error
+            raise FlagError(
+                f"The flag was not kept: {self.workspace.flags_csv.name} cannot be written ({error.strerror}). Check the disk, then try again."
+            ) from error
 
     # -- changing
 
     def flag(
-        self, run: str, checkpoint: str, image_id: str, image_file: str, references: Sequence[str], caption: str,
-        reason: str = "other", corrected_caption: str = "", note: str = "", reviewer: str = "",
+        self,
+        run: str,
+        checkpoint: str,
+        image_id: str,
+        image_file: str,
+        references: Sequence[str],
+        caption: str,
+        reason: str = "other",
+        corrected_caption: str = "",
+        note: str = "",
+        reviewer: str = "",
     ) -> Flag:
         """Flag a caption; flagging the same one again updates its flag. Raises FlagError, and then nothing is kept."""
         identity, stamp = flag_id(run, checkpoint, image_id, caption), now()
-        fresh = check(Flag(
-            identity, stamp, stamp, run, checkpoint, image_id, image_file, tuple(references), caption,
-            reason, corrected_caption, reviewer, "open", note,
-        ))
+        fresh = check(
+            Flag(
+                identity,
+                stamp,
+                stamp,
+                run,
+                checkpoint,
+                image_id,
+                image_file,
+                tuple(references),
+                caption,
+                reason,
+                corrected_caption,
+                reviewer,
+                "open",
+                note,
+            )
+        )
         with self._writing() as base:
             old = _get(base, identity)
             kept = replace(fresh, created=old.created) if old else fresh
@@ -216,9 +249,7 @@ class FlagStore:
 
     # -- looking
 
-    def list(
-        self, status: str | None = None, reason: str | None = None, run: str | None = None, search: str = ""
-    ) -> list[Flag]:
+    def list(self, status: str | None = None, reason: str | None = None, run: str | None = None, search: str = "") -> list[Flag]:
         """Flags, oldest first. ``search``: words that all occur in caption, correction, note, references or file."""
         with self._reading() as base:
             flags = _all(base)

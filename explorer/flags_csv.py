@@ -67,8 +67,11 @@ class Change:
         """(name, old, new) of what differs."""
         if self.before is None:
             return [("flag", "", "new")]
-        return [(name, getattr(self.before, name), getattr(self.after, name)) for name in EDITABLE
-                if getattr(self.before, name) != getattr(self.after, name)]
+        return [
+            (name, getattr(self.before, name), getattr(self.after, name))
+            for name in EDITABLE
+            if getattr(self.before, name) != getattr(self.after, name)
+        ]
 
 
 @dataclass(frozen=True)

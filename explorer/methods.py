@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from explorer.captioner import Captioner, Family
+    from explorer.captioner import Captioner
+    from explorer.families import Family
 
 SMALL = 60e6
 """Parameters below which training every layer is cheap on two cores."""

@@ -169,23 +169,37 @@ def build_model(recipe: Recipe):
     """A BlipForConditionalGeneration with random weights."""
     from transformers import BlipConfig, BlipForConditionalGeneration
 
-    from explorer.captioner import use_fast_attention
+    from explorer.families import use_fast_attention
 
     text = dict(
-        vocab_size=recipe.vocabulary, hidden_size=recipe.width, encoder_hidden_size=recipe.width,
-        intermediate_size=4 * recipe.width, num_hidden_layers=recipe.text_layers, num_attention_heads=4,
-        projection_dim=recipe.width, max_position_embeddings=64, hidden_dropout_prob=0.1,
-        attention_probs_dropout_prob=0.0, is_decoder=True, hidden_act="gelu",
-        bos_token_id=DEC, eos_token_id=SEP, sep_token_id=SEP, pad_token_id=PAD,
+        vocab_size=recipe.vocabulary,
+        hidden_size=recipe.width,
+        encoder_hidden_size=recipe.width,
+        intermediate_size=4 * recipe.width,
+        num_hidden_layers=recipe.text_layers,
+        num_attention_heads=4,
+        projection_dim=recipe.width,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.0,
+        is_decoder=True,
+        hidden_act="gelu",
+        bos_token_id=DEC,
+        eos_token_id=SEP,
+        sep_token_id=SEP,
+        pad_token_id=PAD,
     )
     vision = dict(
-        hidden_size=recipe.width, intermediate_size=4 * recipe.width, num_hidden_layers=recipe.vision_layers,
-        num_attention_heads=4, projection_dim=recipe.width, image_size=recipe.image_size,
-        patch_size=recipe.patch_size, initializer_range=0.02,
+        hidden_size=recipe.width,
+        intermediate_size=4 * recipe.width,
+        num_hidden_layers=recipe.vision_layers,
+        num_attention_heads=4,
+        projection_dim=recipe.width,
+        image_size=recipe.image_size,
+        patch_size=recipe.patch_size,
+        initializer_range=0.02,
     )
-    config = BlipConfig(
-        text_config=text, vision_config=vision, projection_dim=recipe.width, image_text_hidden_size=recipe.width
-    )
+    config = BlipConfig(text_config=text, vision_config=vision, projection_dim=recipe.width, image_text_hidden_size=recipe.width)
     return use_fast_attention(BlipForConditionalGeneration(config))
 
 
@@ -254,9 +268,7 @@ def caption_loss(model, features, ids, token_dropout: float = 0.0, smoothing: fl
     features = features.repeat_interleave(len(ids) // len(features), 0)
     inputs = drop_tokens(ids, token_dropout) if token_dropout else ids
     scores = model.text_decoder(inputs[:, :-1], encoder_hidden_states=features).logits
-    return F.cross_entropy(
-        scores.flatten(0, 1).float(), ids[:, 1:].flatten(), ignore_index=PAD, label_smoothing=smoothing
-    )
+    return F.cross_entropy(scores.flatten(0, 1).float(), ids[:, 1:].flatten(), ignore_index=PAD, label_smoothing=smoothing)
 
 
 def rate_at(step: int, steps: int, peak: float, warmup: int = 300) -> float:
@@ -367,9 +379,7 @@ def pretrain(data: list[Path], out: Path, recipe: Recipe = Recipe(), say=print) 
     tokenizer = kept_tokenizer(work / "tokenizer", captions, recipe)
     model = build_model(recipe)
     head = WordsHead(recipe.width, kept_words(work / "words.json", captions, recipe))
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
-    )
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average))
     training = Training(model, head, average)
     if state_path.exists():
         training.load(torch.load(state_path, weights_only=True))

@@ -1,14 +1,14 @@
 """Run: one fine-tune on disk. Its folder is the truth; the page, the command line and the tests read the same files.
 
-    <run>/
-      run.json                       RunConfig, when it was made, versions
-      examples.jsonl                 image_id, file, path, references, split ("train" | "validation") of every image used
-      log.jsonl                      one Progress a line
-      status.json                    state, process, step; written by the process that trains
-      epoch-1/ epoch-2/ ...          checkpoints; a folder with checkpoint.json is complete, one without is ignored
-      captions/<decoding>/epoch-0.jsonl ...   captions of the validation images; epoch 0 is the base
-      resume/state.pt                weights, optimizer and position of the last stop or epoch end
-      stop                           a request to stop, removed when it is heeded
+<run>/
+  run.json                       RunConfig, when it was made, versions
+  examples.jsonl                 image_id, file, path, references, split ("train" | "validation") of every image used
+  log.jsonl                      one Progress a line
+  status.json                    state, process, step; written by the process that trains
+  epoch-1/ epoch-2/ ...          checkpoints; a folder with checkpoint.json is complete, one without is ignored
+  captions/<decoding>/epoch-0.jsonl ...   captions of the validation images; epoch 0 is the base
+  resume/state.pt                weights, optimizer and position of the last stop or epoch end
+  stop                           a request to stop, removed when it is heeded
 """
 
 from __future__ import annotations
@@ -66,11 +66,18 @@ class RunConfig:
     def check(self) -> RunConfig:
         """This config when every value makes sense; else UserError naming the value and the remedy."""
         whole = {
-            "epochs": (1, 1000), "batch_size": (1, 1024), "accumulate": (1, 1024), "lora_rank": (1, 512),
-            "seed": (0, 2**63 - 1), "probes": (0, 50), "validation_images": (1, 1_000_000),
+            "epochs": (1, 1000),
+            "batch_size": (1, 1024),
+            "accumulate": (1, 1024),
+            "lora_rank": (1, 512),
+            "seed": (0, 2**63 - 1),
+            "probes": (0, 50),
+            "validation_images": (1, 1_000_000),
+            "beams": (1, 10),
+            "max_tokens": (1, 200),
         }
         for name, (low, high) in whole.items():
-            value = getattr(self, name)
+            value = getattr(self if hasattr(self, name) else self.decoding, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise UserError(f"{name.replace('_', ' ')} is {value!r}: take a whole number from {low} to {high}.")
         for name in ("label_smoothing", "warmup", "weight_decay"):
@@ -104,11 +111,11 @@ class Progress:
     ``values`` by kind:
     start    steps (in all), train, validation, parameters, trained, vocabulary, method_reason
     features done, total
-    step     loss, rate, seconds (since the run began, stops left out), images
-    probe    captions: list[str] in the order of the run's probes
+    step     loss (plain cross-entropy a token, as in validation), rate, seconds (since the run began, stops left out), images
+    probe    captions: list[str] in the order of the run's probes; "" for an image that can no longer be opened
     epoch    loss (training, mean), validation_loss, scores: {CIDEr, BLEU-4, ROUGE-L, references}, seconds
              (epoch 0 is the base)
-    warning  code, text
+    warning  code, text; the code of an image left out is image:<image_id>
     saved    folder, bytes
     end      state: "finished" | "stopped" | "failed", text
     """
@@ -191,9 +198,7 @@ class Run:
         state, text = values.get("state", "waiting"), values.get("text", "")
         if state == "running" and not is_alive(values.get("pid"), values.get("process_started")):
             state, text = "died", f"died at step {values.get('step', 0)}: its process is gone; resume goes on from the last save"
-        return Status(
-            state, values.get("step", 0), values.get("steps", 0), values.get("epoch", 0), text, values.get("seconds_left")
-        )
+        return Status(state, values.get("step", 0), values.get("steps", 0), values.get("epoch", 0), text, values.get("seconds_left"))
 
     def caption_file(self, epoch: int, decoding: Decoding | None = None) -> Path:
         return self.folder / "captions" / (decoding or self.config.decoding).key / f"epoch-{epoch}.jsonl"

@@ -1,6 +1,6 @@
 """Scores of a base over a captioned dataset, as the model card states them.
 
-    python -m explorer score --base blip-mini --data FOLDER --beams 3 --word dog
+python -m explorer score --base blip-mini --data FOLDER --beams 3 --word dog
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Settings: the environment, read once and passed on as an argument.
 
-    EXPLORER_HOME    the workspace folder (default: checkpoints/ beside app.py)
-    EXPLORER_PUBLIC  1 on a page that strangers can open: they compare and flag, only owners start runs
+EXPLORER_HOME    the workspace folder (default: checkpoints/ beside app.py)
+EXPLORER_PUBLIC  1 on a page that strangers can open: they compare and flag, only owners start runs
 """
 
 from __future__ import annotations

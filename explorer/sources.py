@@ -185,8 +185,14 @@ def import_parquet(path: Path, workspace: Workspace, name: str | None = None, im
 
 
 def import_hub(
-    dataset_id: str, workspace: Workspace, name: str | None = None, split: str | None = None,
-    image: str | None = None, caption: str | None = None, limit: int | None = None, tell: Tell | None = None,
+    dataset_id: str,
+    workspace: Workspace,
+    name: str | None = None,
+    split: str | None = None,
+    image: str | None = None,
+    caption: str | None = None,
+    limit: int | None = None,
+    tell: Tell | None = None,
 ) -> Path:
     """A dataset of the Hub, written out as an image folder. Only ids like owner/name are ever looked up."""
     import datasets
@@ -197,7 +203,9 @@ def import_hub(
     try:
         loaded = datasets.load_dataset(dataset_id, split=split or None)
     except Exception as error:
-        raise SourceError(f"The Hub dataset {dataset_id} could not be loaded: {_short(error)}. Check the id, the split and the connection.") from error
+        raise SourceError(
+            f"The Hub dataset {dataset_id} could not be loaded: {_short(error)}. Check the id, the split and the connection."
+        ) from error
     return _materialise(_parts(loaded), final, dataset_id, image, caption, limit, tell)
 
 
@@ -280,5 +288,13 @@ def _bytes(cell) -> bytes:
 
 
 def _suffix(data: bytes) -> str:
-    kinds = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*", ".tif"), (b"MM\0*", ".tif"))
+    kinds = (
+        (b"\xff\xd8", ".jpg"),
+        (b"\x89PNG", ".png"),
+        (b"RIFF", ".webp"),
+        (b"GIF8", ".gif"),
+        (b"BM", ".bmp"),
+        (b"II*", ".tif"),
+        (b"MM\0*", ".tif"),
+    )
     return next((suffix for start, suffix in kinds if data.startswith(start)), ".jpg")

@@ -1,12 +1,12 @@
 """Workspace: where datasets, runs, caches and flags live. Names only; what is in them is their modules' business.
 
-    <home>/
-      <run>/            one folder a run (see run.py); shipped ones are read from the project's checkpoints/
-      datasets/<name>/  image folders with metadata.jsonl
-      flags.db          the store behind flags.csv
-      flags.csv         always complete and current
-      cache/            thumbnails, vision features, captions of odd columns; safe to delete
-      trash/            deleted runs, until they are restored or the trash is emptied
+<home>/
+  <run>/            one folder a run (see run.py); shipped ones are read from the project's checkpoints/
+  datasets/<name>/  image folders with metadata.jsonl
+  flags.db          the store behind flags.csv
+  flags.csv         always complete and current
+  cache/            thumbnails, vision features, captions of odd columns; safe to delete
+  trash/            deleted runs, until they are restored or the trash is emptied
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Real models small enough to train in a test, and pictures they can learn: no mocks.
 
-    python tests/models.py FOLDER      writes all of them there
+python tests/models.py FOLDER      writes all of them there
 """
 
 from __future__ import annotations
@@ -65,10 +65,20 @@ def make_blip(folder: Path, dropout: float = 0.1) -> Path:
 
     tokenizer = word_pieces()
     text = BlipTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, encoder_hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, max_position_embeddings=24, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
-        bos_token_id=SPECIAL.index("[DEC]"), sep_token_id=SPECIAL.index("[SEP]"), eos_token_id=SPECIAL.index("[SEP]"),
-        pad_token_id=0, projection_dim=32,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        encoder_hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        bos_token_id=SPECIAL.index("[DEC]"),
+        sep_token_id=SPECIAL.index("[SEP]"),
+        eos_token_id=SPECIAL.index("[SEP]"),
+        pad_token_id=0,
+        projection_dim=32,
     )
     vision = BlipVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8, projection_dim=32
@@ -85,10 +95,20 @@ def make_git(folder: Path) -> Path:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     tokenizer = word_pieces()
-    vision = GitVisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8)
+    vision = GitVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8
+    )
     config = GitConfig(
-        vision_config=vision.to_dict(), vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=24, bos_token_id=2, eos_token_id=3, pad_token_id=0,
+        vision_config=vision.to_dict(),
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=24,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
     )
     _seeded()
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
@@ -109,8 +129,15 @@ def make_pair(folder: Path) -> Path:
     )
     decoder = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=len(tokenizer), n_positions=32, n_embd=32, n_layer=2, n_head=2, add_cross_attention=True, is_decoder=True,
-            bos_token_id=end, eos_token_id=end,
+            vocab_size=len(tokenizer),
+            n_positions=32,
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            add_cross_attention=True,
+            is_decoder=True,
+            bos_token_id=end,
+            eos_token_id=end,
         )
     )
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
@@ -162,8 +189,17 @@ def new_run(workspace, base: str, data: Path, **values):
     from explorer.run import RunConfig
 
     given = dict(
-        name="run", base=base, dataset=str(data), epochs=1, batch_size=8, learning_rate=5e-3, method="full", augment=False,
-        lora_rank=4, probes=2, decoding=Decoding(max_tokens=8),
+        name="run",
+        base=base,
+        dataset=str(data),
+        epochs=1,
+        batch_size=8,
+        learning_rate=5e-3,
+        method="full",
+        augment=False,
+        lora_rank=4,
+        probes=2,
+        decoding=Decoding(max_tokens=8),
     )
     return plan.make_run(workspace, RunConfig(**{**given, **values}))
 

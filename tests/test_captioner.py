@@ -128,7 +128,9 @@ def test_words_of_word_pieces_are_the_products_of_their_pieces(spelling, pieces,
     assert math.prod(caption.probabilities) == pytest.approx(0.9 ** len(tokens))
 
 
-@pytest.mark.parametrize("text", ["a red square", "caffè  latte", "ein Käfer", "a 🐶 dog", "🐶🐱 two", "#1 ##2 dog", "犬 が いる", "naïve 🐶"])
+@pytest.mark.parametrize(
+    "text", ["a red square", "caffè  latte", "ein Käfer", "a 🐶 dog", "🐶🐱 two", "#1 ##2 dog", "犬 が いる", "naïve 🐶"]
+)
 def test_words_of_byte_pairs_hold_where_a_letter_takes_several_tokens(pair, text):
     captioner = load(pair)
     tokens = captioner.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -137,7 +139,11 @@ def test_words_of_byte_pairs_hold_where_a_letter_takes_several_tokens(pair, text
     assert caption.text == " ".join(text.split())
     assert caption.words == tuple(text.split())
     assert math.prod(caption.probabilities) == pytest.approx(math.prod(chances))
-    parts = [captioner.tokenizer((" " if place else "") + word, add_special_tokens=False)["input_ids"] for place, word in enumerate(text.split(" ")) if word]
+    parts = [
+        captioner.tokenizer((" " if place else "") + word, add_special_tokens=False)["input_ids"]
+        for place, word in enumerate(text.split(" "))
+        if word
+    ]
     if sum(map(len, parts)) == len(tokens):  # each word's tokens are its own
         at, expected = 0, []
         for part in parts:
@@ -277,3 +283,14 @@ def test_an_unreachable_hub_is_told_at_once(tmp_path):
     ).stdout
     assert "could not be fetched from the Hub: check the id, the connection" in told
     assert time.monotonic() - started < 15  # most of it is importing torch
+
+
+def test_weights_that_lack_parts_are_refused_rather_than_drawn_at_random(blip, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(blip, tmp_path / "half")
+    path = tmp_path / "half" / "model.safetensors"
+    weights = {name: value for name, value in load_file(path).items() if "crossattention" not in name}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lack .* parts the model needs, such as text_decoder"):
+        load(str(tmp_path / "half"))

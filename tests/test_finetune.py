@@ -175,8 +175,14 @@ def test_what_stands_in_the_pads_changes_nothing(workspace, blip, shapes):
 
 
 RAGGED = [
-    ("a red square", "red"), ("a blue circle on the white square",), ("blue", "a circle", "the blue circle on white"),
-    ("square",), ("a red square on a green circle", "the square"), ("a",), ("white",), ("green green green green", "blue circle"),
+    ("a red square", "red"),
+    ("a blue circle on the white square",),
+    ("blue", "a circle", "the blue circle on white"),
+    ("square",),
+    ("a red square on a green circle", "the square"),
+    ("a",),
+    ("white",),
+    ("green green green green", "blue circle"),
 ]
 
 

@@ -19,8 +19,29 @@ from explorer.errors import UserError
 from explorer.flags import COLUMNS, REASONS, FlagStore
 
 TEXTS = [
-    "a dog, a cat", 'a "dog" says hi', "two\nlines", "carriage\r\nreturn", "lone\rreturn", "=cmd|' /C calc'!A0", "+1", "-a dog", "@here",
-    "'quoted", "\tindented", " spaces ", "", "🐶 with 👅", "שלום כלב", "مرحبا", "＝fullwidth", "NA", "null", "a;b", "comma,", "{{x}} ${y}", "\\n",
+    "a dog, a cat",
+    'a "dog" says hi',
+    "two\nlines",
+    "carriage\r\nreturn",
+    "lone\rreturn",
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-a dog",
+    "@here",
+    "'quoted",
+    "\tindented",
+    " spaces ",
+    "",
+    "🐶 with 👅",
+    "שלום כלב",
+    "مرحبا",
+    "＝fullwidth",
+    "NA",
+    "null",
+    "a;b",
+    "comma,",
+    "{{x}} ${y}",
+    "\\n",
 ]
 
 
@@ -159,7 +180,9 @@ for number in range(int(sys.argv[3])):
 def test_of_four_processes_with_one_killed_every_acknowledged_flag_is_kept_once(workspace):
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", FLAGGER, str(workspace.root), str(n), "50"], stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", FLAGGER, str(workspace.root), str(n), "50"],
+            stdout=subprocess.PIPE,
+            text=True,
             cwd=Path(__file__).parent.parent,
         )
         for n in range(4)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures_helper import encoded, picture
+from PIL import Image
 
 from explorer.images import ImageError, image_id, open_image, perceptual_hash, thumbnail
 

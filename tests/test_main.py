@@ -22,16 +22,36 @@ PROJECT = Path(__file__).parent.parent
 
 def explorer(home: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "explorer", *words], cwd=PROJECT, env={**os.environ, "EXPLORER_HOME": str(home)},
-        capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "explorer", *words],
+        cwd=PROJECT,
+        env={**os.environ, "EXPLORER_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
 def test_finetune_compare_caption_and_flags_from_the_shell(tmp_path, blip, shapes):
     home = tmp_path / "home"
     tuned = explorer(
-        home, "finetune", "--base", blip, "--data", str(shapes), "--epochs", "1", "--name", "n", "--method", "lora", "--batch-size", "8",
-        "--lora-rank", "4", "--max-tokens", "6",
+        home,
+        "finetune",
+        "--base",
+        blip,
+        "--data",
+        str(shapes),
+        "--epochs",
+        "1",
+        "--name",
+        "n",
+        "--method",
+        "lora",
+        "--batch-size",
+        "8",
+        "--lora-rank",
+        "4",
+        "--max-tokens",
+        "6",
     )
     assert tuned.returncode == 0, tuned.stderr
     assert "saved epoch-1" in tuned.stdout and "epoch 1 step 3 loss" in tuned.stdout and "finished 1 epochs" in tuned.stdout
@@ -111,3 +131,19 @@ def test_help_names_every_command(capsys):
         main.main(["--help"])
     said = capsys.readouterr().out
     assert all(name in said for name in ("finetune", "caption", "compare", "flags", "score", "pretrain", "demo"))
+
+
+def test_a_stop_that_a_killed_process_left_behind_does_not_stop_the_next(tmp_path, monkeypatch, blip, shapes):
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path))
+    assert main.main(["finetune", "--base", blip, "--data", str(shapes), "--epochs", "1", "--name", "n", "--method", "decoder"]) == 0
+    run = Run(Workspace(tmp_path).run_folder("n"))
+    run.request_stop()
+    assert main.main(["finetune", "--resume", "n", "--epochs", "2"]) == 0
+    assert run.status().state == "finished" and len(run.checkpoints()) == 2
+
+
+def test_fewer_epochs_than_a_run_has_are_refused(tmp_path, monkeypatch, capsys, blip, shapes):
+    monkeypatch.setenv("EXPLORER_HOME", str(tmp_path))
+    assert main.main(["finetune", "--base", blip, "--data", str(shapes), "--epochs", "2", "--name", "n", "--method", "decoder"]) == 0
+    assert main.main(["finetune", "--resume", "n", "--epochs", "1"]) == 1
+    assert "has 2 epochs already" in capsys.readouterr().err

@@ -15,8 +15,8 @@ import pytest
 
 from explorer import __main__ as main
 from explorer import methods, plan, worker
-from explorer.captions import Decoding
 from explorer.captioner import load
+from explorer.captions import Decoding
 from explorer.errors import UserError
 from explorer.run import METHODS, RunConfig
 
@@ -130,12 +130,44 @@ def test_a_taken_name_is_told_and_the_next_one_is_free(workspace, blip, shapes):
 
 
 @pytest.mark.parametrize(
-    "values", [dict(epochs=0), dict(batch_size=0), dict(learning_rate=0.0), dict(learning_rate=float("nan")), dict(validation=1.0),
-               dict(images=1), dict(method="magic"), dict(references="some"), dict(name="../up"), dict(name="cache"), dict(name="")]
+    "values",
+    [
+        dict(epochs=0),
+        dict(batch_size=0),
+        dict(learning_rate=0.0),
+        dict(learning_rate=float("nan")),
+        dict(validation=1.0),
+        dict(images=1),
+        dict(method="magic"),
+        dict(references="some"),
+        dict(seed=-1),
+        dict(probes=51),
+        dict(validation_images=0),
+        dict(warmup=1.5),
+        dict(label_smoothing=-0.1),
+        dict(weight_decay=-0.5),
+        dict(name="../up"),
+        dict(name="cache"),
+        dict(name=""),
+    ],
 )
 def test_a_value_that_makes_no_sense_is_named_and_leaves_no_folder(workspace, blip, shapes, values):
-    (name, value), = values.items()
+    ((name, value),) = values.items()
     with pytest.raises(UserError) as raised:
         models.new_run(workspace, blip, shapes, **values)
     assert repr(value) in str(raised.value)
     assert not list(workspace.root.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("decoding", "said"),
+    [
+        (Decoding(beams=0), "beams is 0: take a whole number from 1 to 10"),
+        (Decoding(beams=11), "beams is 11: take"),
+        (Decoding(max_tokens=0), "max tokens is 0: take a whole number from 1 to 200"),
+        (Decoding(max_tokens=201), "max tokens is 201: take"),
+    ],
+)
+def test_a_decoding_that_makes_no_sense_is_named_with_what_would_do(decoding, said):
+    with pytest.raises(UserError, match=said):
+        RunConfig("n", "b", "d", decoding=decoding).check()

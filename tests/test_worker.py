@@ -151,6 +151,23 @@ def test_status_says_steps_and_time_left(workspace, blip, shapes):
     assert left[-1] == 0
 
 
+def test_a_run_in_a_process_of_its_own_leaves_the_page_quick(workspace, blip, shapes):
+    run = models.new_run(workspace, blip, shapes, epochs=500)
+    child = psutil.Process(worker.start(run, workspace))
+    assert child.nice() >= 5
+    assert child.environ()["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    child.kill()
+    wait_for(lambda: not is_working(child.pid))
+
+
+def test_time_left_is_told_without_reading_the_log_again(workspace, blip, shapes):
+    run = models.new_run(workspace, blip, shapes, epochs=2)
+    for progress in worker.work(run, workspace):
+        if progress.kind == "step":
+            (run.folder / "log.jsonl").unlink()
+    assert run.status().seconds_left == 0
+
+
 def test_epochs_added_in_a_process_of_its_own(workspace, blip, shapes):
     run = models.new_run(workspace, blip, shapes)
     list(worker.work(run, workspace))

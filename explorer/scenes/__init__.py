@@ -17,11 +17,11 @@ from random import Random
 
 from PIL import Image
 
-from explorer.scenes import bodies, grammar, places
 from explorer.attributes import Attributes
-from explorer.scenes.pen import INK, WHITE, Box, Colour, Pen, mix
 from explorer.files import whole_folder, write_jsonl
+from explorer.scenes import bodies, grammar, places
 from explorer.scenes.heads import Look
+from explorer.scenes.pen import INK, WHITE, Box, Colour, Pen, mix
 
 TRAIN, VALIDATION = 800, 100
 """How many scenes the embedded dataset has: as many as three epochs learn in 90 seconds on two cores."""
@@ -37,13 +37,17 @@ COATS: dict[str, tuple[Colour, Colour, Colour]] = {
 }
 SHIRTS = ("red", "blue", "yellow", "green", "white", "black")
 WORLDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "pets": {"dog": ("black", "white", "brown", "orange", "gray", "spotted"),
-             "cat": ("black", "white", "brown", "orange", "gray", "spotted")},
-    "others": {"rabbit": ("black", "white", "brown", "orange", "gray", "spotted"),
-               "bear": ("black", "white", "brown", "gray"),
-               "fox": ("black", "white", "orange", "gray", "brown"),
-               "sheep": ("black", "white", "brown", "gray"),
-               "football player": SHIRTS},
+    "pets": {
+        "dog": ("black", "white", "brown", "orange", "gray", "spotted"),
+        "cat": ("black", "white", "brown", "orange", "gray", "spotted"),
+    },
+    "others": {
+        "rabbit": ("black", "white", "brown", "orange", "gray", "spotted"),
+        "bear": ("black", "white", "brown", "gray"),
+        "fox": ("black", "white", "orange", "gray", "brown"),
+        "sheep": ("black", "white", "brown", "gray"),
+        "football player": SHIRTS,
+    },
 }
 ACTIONS = {"sitting": 28, "running": 26, "jumping": 18, "sleeping": 14, "eating": 14}
 OBJECTS = {"none": 30, "ball": 24, "bone": 16, "stick": 16, "yarn": 14}
@@ -166,8 +170,10 @@ def _paint(rng: Random, facts: Attributes, colour: str, size: int) -> tuple[Imag
     places.PLACES[facts.place](pen, rng, horizon)
     tint = places.shake(rng, places.COLOURS[colour], 6)
     scale, look = rng.uniform(0.9, 1.04), _look(rng, facts)
-    middle = {"sitting": 40 if facts.object in places.THINGS and facts.mouth != "ball" else rng.uniform(38, 62),
-              "running": rng.uniform(45, 50)}.get(facts.action, rng.uniform(44, 52))
+    middle = {
+        "sitting": 40 if facts.object in places.THINGS and facts.mouth != "ball" else rng.uniform(38, 62),
+        "running": rng.uniform(45, 50),
+    }.get(facts.action, rng.uniform(44, 52))
     ground = rng.uniform(84, 88) if facts.action in ("running", "sleeping") else rng.uniform(88, 93)
     if facts.species == "rabbit":
         scale = min(scale, 0.9 if facts.action == "jumping" else 0.96)  # room for the ears
@@ -187,8 +193,14 @@ def scene(seed: int, world: str = "pets", size: int = 256) -> tuple[Image.Image,
     facts = _facts(rng, world)
     colour = rng.choice(BALL_COLOURS)
     texts = grammar.references(
-        rng, species=facts.species, coat=facts.coat, action=facts.action, kind=facts.object, place=facts.place,
-        mouth=facts.mouth, colour=colour,
+        rng,
+        species=facts.species,
+        coat=facts.coat,
+        action=facts.action,
+        kind=facts.object,
+        place=facts.place,
+        mouth=facts.mouth,
+        colour=colour,
     )
     image, boxes = _paint(rng, facts, colour, size)
     return image, Scene(facts, texts, boxes)
@@ -200,9 +212,7 @@ def words() -> set[str]:
     return grammar.words(species, tuple(COATS) + SHIRTS, BALL_COLOURS)
 
 
-def write(
-    folder: Path, train: int = TRAIN, validation: int = VALIDATION, seed: int = 0, world: str = "pets", size: int = 192
-) -> Path:
+def write(folder: Path, train: int = TRAIN, validation: int = VALIDATION, seed: int = 0, world: str = "pets", size: int = 192) -> Path:
     """Write scenes as an ordinary image folder, ``train/`` and ``validation/``; returns ``folder``.
 
     Scenes of one split never occur in the other, whatever ``seed``: train takes even scene numbers and
@@ -216,8 +226,15 @@ def write(
                 image, truth = scene(2 * (seed * 1_000_000 + number) + SPLITS[split], world, size)
                 name = f"{world}-{number:05d}.png"
                 image.save(staging / split / name, optimize=True)
-                rows.append({"file_name": name, "text": truth.references[0], "captions": list(truth.references),
-                             "attributes": asdict(truth.attributes), "boxes": truth.boxes})
+                rows.append(
+                    {
+                        "file_name": name,
+                        "text": truth.references[0],
+                        "captions": list(truth.references),
+                        "attributes": asdict(truth.attributes),
+                        "boxes": truth.boxes,
+                    }
+                )
             write_jsonl(staging / split / "metadata.jsonl", rows)
     return Path(folder)
 

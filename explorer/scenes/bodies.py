@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import cos, pi, sin
 
-from explorer.scenes.pen import INK, WHITE, Colour, Pen, curve, mix
 from explorer.scenes.heads import Look, bare, head
+from explorer.scenes.pen import INK, WHITE, Colour, Pen, curve, mix
 
 Held = tuple[str, Colour]
 """What the mouth shows ("tongue", "ball", "neither") and the colour of the ball."""
@@ -123,8 +123,12 @@ def sleep(pen: Pen, look: Look, held: Held) -> None:
 def _snore(pen: Pen, x: float, y: float, size: float) -> None:
     """A letter z; part of the picture, not of the animal, hence outside its box."""
     names, pen.names = pen.names, []
-    path = [(x - 2.4 * size, y - 2.6 * size), (x + 2.4 * size, y - 2.6 * size), (x - 2.4 * size, y + 2.6 * size),
-            (x + 2.4 * size, y + 2.6 * size)]
+    path = [
+        (x - 2.4 * size, y - 2.6 * size),
+        (x + 2.4 * size, y - 2.6 * size),
+        (x - 2.4 * size, y + 2.6 * size),
+        (x + 2.4 * size, y + 2.6 * size),
+    ]
     pen.limb(path, 2.6, WHITE)
     pen.limb(path, 1.3, (84, 92, 150))
     pen.names = names

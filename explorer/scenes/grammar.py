@@ -48,8 +48,15 @@ THINGS = {
     "bed": ("a {colour} bed",),
     "football": ("a football", "a ball", "a white ball"),
 }
-YOUNG = {"dog": "puppy", "cat": "kitten", "rabbit": "bunny", "sheep": "lamb", "bear": "bear cub", "fox": "young fox",
-         "football player": "man"}
+YOUNG = {
+    "dog": "puppy",
+    "cat": "kitten",
+    "rabbit": "bunny",
+    "sheep": "lamb",
+    "bear": "bear cub",
+    "fox": "young fox",
+    "football player": "man",
+}
 FULL = (
     "{who} {mouth} {acts} {where} {what}",
     "{who} {does} {where} {what} {mouth}",
@@ -109,8 +116,19 @@ def references(rng: Random, **facts: str) -> tuple[str, ...]:
 
 def words(species: tuple[str, ...], coats: tuple[str, ...], colours: tuple[str, ...]) -> set[str]:
     """Every word a caption about these can contain."""
-    tables = [*ACTIONS.values(), *PLACES.values(), *PATHS.values(), *NEAR.values(), TONGUES, MOUTHFULS,
-              *THINGS.values(), YOUNG.values(), species, coats, colours,
-              ("a an in shirt from out of on football player",)]
+    tables = [
+        *ACTIONS.values(),
+        *PLACES.values(),
+        *PATHS.values(),
+        *NEAR.values(),
+        TONGUES,
+        MOUTHFULS,
+        *THINGS.values(),
+        YOUNG.values(),
+        species,
+        coats,
+        colours,
+        ("a an in shirt from out of on football player",),
+    ]
     text = " ".join(phrase for table in tables for phrase in table)
     return set(re.sub(r"\{\w+\}", " ", text).split())

@@ -194,8 +194,11 @@ def ball(pen: Pen, colour: Colour, radius: float = 8.5, y: float | None = None) 
     pen.oval(0, y, radius + 0.8, radius + 0.8, mix(colour, INK, 0.55))
     pen.oval(0, y, radius, radius, mix(colour, INK, 0.12))
     pen.oval(-radius * 0.08, y - radius * 0.08, radius * 0.86, radius * 0.86, colour)
-    pen.limb(curve((-radius * 0.8, y + radius * 0.3), (0, y + radius * 0.75), (radius * 0.8, y + radius * 0.3), 6),
-             radius * 0.16, mix(colour, WHITE, 0.75))
+    pen.limb(
+        curve((-radius * 0.8, y + radius * 0.3), (0, y + radius * 0.75), (radius * 0.8, y + radius * 0.3), 6),
+        radius * 0.16,
+        mix(colour, WHITE, 0.75),
+    )
     pen.oval(-radius * 0.35, y - radius * 0.4, radius * 0.26, radius * 0.2, mix(colour, WHITE, 0.8))
 
 

@@ -49,7 +49,9 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
     page.load(*finetune_ui["brought"], show_progress="hidden", api_visibility="private")
     doors[0].click(lambda: gr.update(selected="finetune"), None, tabs, show_progress="hidden", api_visibility="private")
     outputs, load = compare.first_sight(context, compare_ui)
-    page.load(lambda state, runs, *rest: load(state, [], *rest), compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
+    page.load(
+        lambda state, runs, *rest: load(state, [], *rest), compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private"
+    )
     compare_tab.select(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
     flag_tab.select(flag_ui["refresh"], flag_ui["common"], flag_ui["lists"], show_progress="hidden", api_visibility="private")
 
@@ -65,7 +67,11 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
     finetune_ui["compare"].click(go_compare, finetune_ui["watched"], target, show_progress="hidden", api_visibility="private")
     finetune_ui["past"].act(from_past, None, target, show_progress="hidden", api_visibility="private")
     doors[1].click(
-        lambda: gr.update(selected="compare"), None, tabs, show_progress="hidden", api_visibility="private",
+        lambda: gr.update(selected="compare"),
+        None,
+        tabs,
+        show_progress="hidden",
+        api_visibility="private",
         js="() => setTimeout(() => { const p = document.querySelector('#own-photo'); if (p && !p.querySelector('#photo')?.offsetParent) "
         "p.querySelector('button')?.click(); p?.scrollIntoView({behavior: 'smooth'}); }, 150)",
     )
@@ -76,7 +82,12 @@ def launch(settings: Settings, **options) -> None:
     here = Path(__file__).parent
     page = build(settings)
     page.launch(
-        theme=gr.themes.Default(primary_hue=gr.themes.colors.teal, neutral_hue=gr.themes.colors.stone, font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Default(
+            primary_hue=gr.themes.colors.teal,
+            neutral_hue=gr.themes.colors.stone,
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
         css_paths=here / "style.css",
         max_file_size=settings.max_upload_bytes,
         allowed_paths=[str(settings.home / "cache" / "exports")],

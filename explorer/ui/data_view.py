@@ -39,8 +39,7 @@ def _problems(problems) -> str:
         return '<p class="x-small">No problems found.</p>'
     left = sum(problem.left_out for problem in problems)
     rows = "".join(
-        f"<li><strong>{html.text(p.file)}</strong>: {html.text(p.reason)}{' (left out)' if p.left_out else ''}</li>"
-        for p in problems[:200]
+        f"<li><strong>{html.text(p.file)}</strong>: {html.text(p.reason)}{' (left out)' if p.left_out else ''}</li>" for p in problems[:200]
     )
     more = f"<li>and {len(problems) - 200:,} more</li>" if len(problems) > 200 else ""
     count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"

@@ -59,15 +59,25 @@ def _data_part(context: Context) -> dict:
         fetch = gr.Button("Fetch", size="sm")
     report = html.piece(elem_id="data-report")
     return {
-        "dataset": dataset, "upload": upload, "source": source, "split": split, "image_column": image_column,
-        "caption_column": caption_column, "fetch": fetch, "report": report,
+        "dataset": dataset,
+        "upload": upload,
+        "source": source,
+        "split": split,
+        "image_column": image_column,
+        "caption_column": caption_column,
+        "fetch": fetch,
+        "report": report,
     }
 
 
 def _model_part() -> dict:
     html.piece('<h2 class="x-heading">2 · Model</h2>')
     base = gr.Dropdown(
-        choices=list(plan.BASES), value=plan.DEFAULT_BASE, allow_custom_value=True, label="Base", elem_id="base",
+        choices=list(plan.BASES),
+        value=plan.DEFAULT_BASE,
+        allow_custom_value=True,
+        label="Base",
+        elem_id="base",
         info="The embedded base, a Hub id, or a folder with a captioning model",
     )
     method = gr.Radio(choices=list(METHODS), value="lora-vision", label="What learns", elem_id="method")
@@ -94,14 +104,26 @@ def _run_part() -> dict:
     with gr.Row():
         start = gr.Button("Start fine-tuning", variant="primary", elem_id="start")
     return {
-        "epochs": epochs, "batch_size": batch_size, "rate": rate, "images": images, "share": share, "seed": seed,
-        "references": references, "augment": augment, "name": name, "price": price, "start": start,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "rate": rate,
+        "images": images,
+        "share": share,
+        "seed": seed,
+        "references": references,
+        "augment": augment,
+        "name": name,
+        "price": price,
+        "start": start,
     }
 
 
 def _live_part() -> dict:
     watched = gr.State(None)
-    status = html.piece(html.empty("No run yet", "Choose data on the left and press Start; the run appears here and goes on without this page."), elem_id="live-status")
+    status = html.piece(
+        html.empty("No run yet", "Choose data on the left and press Start; the run appears here and goes on without this page."),
+        elem_id="live-status",
+    )
     with gr.Row():
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", size="sm")
         resume = gr.Button("Resume", visible=False, elem_id="resume", size="sm")
@@ -114,8 +136,18 @@ def _live_part() -> dict:
     frame = gr.State(None)  # which moment of the run the watched images show; None: the latest
     timer = gr.Timer(1.0)
     return {
-        "watched": watched, "status": status, "stop": stop, "resume": resume, "more": more, "compare": compare,
-        "loss": loss, "warnings": warnings, "probes": probes, "frame": frame, "finished": finished, "timer": timer,
+        "watched": watched,
+        "status": status,
+        "stop": stop,
+        "resume": resume,
+        "more": more,
+        "compare": compare,
+        "loss": loss,
+        "warnings": warnings,
+        "probes": probes,
+        "frame": frame,
+        "finished": finished,
+        "timer": timer,
     }
 
 
@@ -135,7 +167,9 @@ def read_dataset(context: Context, chosen: str) -> datasets.Dataset:
 # --- handlers ---------------------------------------------------------------------------------------------
 
 
-def make_config(context: Context, dataset, base, method, epochs, batch_size, rate, images, share, seed, references, augment, name) -> RunConfig:
+def make_config(
+    context: Context, dataset, base, method, epochs, batch_size, rate, images, share, seed, references, augment, name
+) -> RunConfig:
     """The RunConfig the form describes. Raises UserError for an empty or impossible value."""
     for label, value in (("Epochs", epochs), ("Batch size", batch_size), ("Learning rate", rate), ("Seed", seed)):
         if value is None:
@@ -144,9 +178,18 @@ def make_config(context: Context, dataset, base, method, epochs, batch_size, rat
     base = (base or "").strip() or plan.DEFAULT_BASE
     chosen = (name or "").strip() or plan.next_name(context.workspace, base, folder)
     return RunConfig(
-        name=chosen, base=base, dataset=folder, epochs=int(epochs), batch_size=int(batch_size), learning_rate=float(rate),
-        method=method, seed=int(seed), images=int(images) if images else None, validation=float(share),
-        augment=bool(augment), references=references,
+        name=chosen,
+        base=base,
+        dataset=folder,
+        epochs=int(epochs),
+        batch_size=int(batch_size),
+        learning_rate=float(rate),
+        method=method,
+        seed=int(seed),
+        images=int(images) if images else None,
+        validation=float(share),
+        augment=bool(augment),
+        references=references,
     ).check()
 
 
@@ -193,7 +236,10 @@ def watched_run(context: Context, name: str | None) -> Run | None:
 
 
 def _wire(context: Context, ui: dict, opened: list) -> None:
-    form = [ui[n] for n in ("dataset", "base", "method", "epochs", "batch_size", "rate", "images", "share", "seed", "references", "augment", "name")]
+    form = [
+        ui[n]
+        for n in ("dataset", "base", "method", "epochs", "batch_size", "rate", "images", "share", "seed", "references", "augment", "name")
+    ]
     priced = [item for item in form if item is not ui["name"]]
     _wire_data(context, ui, opened)
     _wire_model(context, ui)
@@ -226,13 +272,22 @@ def _wire(context: Context, ui: dict, opened: list) -> None:
         _tick(context), [ui["watched"], ui["frame"]], _live_outputs(ui), show_progress="hidden", api_visibility="private"
     ).then(lambda: past_html(context), None, ui["past"], show_progress="hidden", api_visibility="private")
     gr.on(
-        [*opened, *(item.change for item in priced)], price, priced, ui["price"],
-        show_progress="minimal", trigger_mode="always_last", api_visibility="private",
+        [*opened, *(item.change for item in priced)],
+        price,
+        priced,
+        ui["price"],
+        show_progress="minimal",
+        trigger_mode="always_last",
+        api_visibility="private",
     )
     gr.on(opened, reason_for, ui["base"], ui["reason"], show_progress="hidden", api_visibility="private")
     gr.on(
-        opened, lambda: (gr.update(choices=dataset_choices(context)), _past_with_undo(context)), None, [ui["dataset"], ui["past"]],
-        show_progress="hidden", api_visibility="private",
+        opened,
+        lambda: (gr.update(choices=dataset_choices(context)), _past_with_undo(context)),
+        None,
+        [ui["dataset"], ui["past"]],
+        show_progress="hidden",
+        api_visibility="private",
     )
 
 
@@ -249,8 +304,12 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
         source = (source or "").strip()
         if sources.is_hub_id(source):
             folder = sources.import_hub(
-                source, context.workspace, split=(split or "").strip() or None, image=(image or "").strip() or None,
-                caption=(caption or "").strip() or None, tell=lambda done, total: progress((done, total), desc="fetching"),
+                source,
+                context.workspace,
+                split=(split or "").strip() or None,
+                image=(image or "").strip() or None,
+                caption=(caption or "").strip() or None,
+                tell=lambda done, total: progress((done, total), desc="fetching"),
             )
         else:
             if context.settings.public:
@@ -269,7 +328,9 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
 
     ui["brought"] = (lambda: gr.update(choices=dataset_choices(context), value=dataset_choices(context)[0][1]), None, ui["dataset"])
     ui["upload"].upload(brought, ui["upload"], [ui["dataset"], ui["upload"]], api_visibility="private")
-    ui["fetch"].click(fetched, [ui["source"], ui["split"], ui["image_column"], ui["caption_column"]], ui["dataset"], api_visibility="private")
+    ui["fetch"].click(
+        fetched, [ui["source"], ui["split"], ui["image_column"], ui["caption_column"]], ui["dataset"], api_visibility="private"
+    )
     seen = [ui["dataset"], ui["share"], ui["seed"], ui["images"]]
     # One listener for all of them: the last to ask is answered last, so an old dataset never replaces a new one.
     gr.on([*opened, *(item.change for item in seen)], report, seen, ui["report"], trigger_mode="always_last", api_visibility="private")
@@ -316,8 +377,14 @@ def _tick(context: Context):
         frame = None if live else frame
         ended = state.state in ("stopped", "failed", "died", "waiting")
         return (
-            run.name, status_html(run), drawn, html.notes((row["text"] for row in by_kind(log, "warning")), "warning"),
-            probes_html(context, run, frame), frame, gr.update(visible=live), gr.update(visible=ended),
+            run.name,
+            status_html(run),
+            drawn,
+            html.notes((row["text"] for row in by_kind(log, "warning")), "warning"),
+            probes_html(context, run, frame),
+            frame,
+            gr.update(visible=live),
+            gr.update(visible=ended),
             gr.update(visible=state.state == "finished" and run.folder.parent == context.workspace.root and run.name != "demo"),
             gr.update(visible=len(epochs) > 1),
         )
@@ -373,7 +440,13 @@ def _wire_live(context: Context, ui: dict) -> None:
             gr.Info(f"{back} is back." if back else "There is nothing to bring back.")
         return name if kind == "watch" else gr.skip(), _past_with_undo(context)
 
-    ui["timer"].tick(poll, [ui["watched"], ui["frame"], seen], [*outputs, ui["past"], seen, ui["finished"]], show_progress="hidden", api_visibility="private")
+    ui["timer"].tick(
+        poll,
+        [ui["watched"], ui["frame"], seen],
+        [*outputs, ui["past"], seen, ui["finished"]],
+        show_progress="hidden",
+        api_visibility="private",
+    )
     ui["stop"].click(stop, ui["watched"], None, api_visibility="private")
     ui["resume"].click(resume, ui["watched"], None, api_visibility="private")
     ui["more"].click(more, ui["watched"], None, api_visibility="private")

@@ -32,7 +32,16 @@ def build(context: Context) -> dict:
         with gr.Column(scale=4, min_width=300):
             detail = _detail_part()
     more = _csv_part()
-    ui = {"state": state, "search": search, "status": status, "reason_filter": reason_filter, "counts": counts, "items": items, **detail, **more}
+    ui = {
+        "state": state,
+        "search": search,
+        "status": status,
+        "reason_filter": reason_filter,
+        "counts": counts,
+        "items": items,
+        **detail,
+        **more,
+    }
     _wire(context, ui)
     return ui
 
@@ -55,8 +64,19 @@ def _detail_part() -> dict:
         redo = gr.Button("Redo", size="sm")
     said = html.piece(elem_id="flags-said")
     return {
-        "detail": detail, "form": form, "reason": reason, "correction": correction, "flag_status": flag_status, "reviewer": reviewer,
-        "note": note, "save": save, "dismiss": dismiss, "remove": remove, "undo": undo, "redo": redo, "said": said,
+        "detail": detail,
+        "form": form,
+        "reason": reason,
+        "correction": correction,
+        "flag_status": flag_status,
+        "reviewer": reviewer,
+        "note": note,
+        "save": save,
+        "dismiss": dismiss,
+        "remove": remove,
+        "undo": undo,
+        "redo": redo,
+        "said": said,
     }
 
 
@@ -138,7 +158,9 @@ def counts_html(context: Context, chosen: str) -> str:
         return ""
     corrected = sum(1 for flag in context.flags.list() if flag.corrected_caption or flag.status != "open")
     rows = [(reason, counts["reason"][reason]) for reason in REASONS if counts["reason"][reason]]
-    return html.bar(corrected / total, f"{corrected} of {total} flags corrected, relabelled or dismissed") + html.counts(rows, "reason", chosen)
+    return html.bar(corrected / total, f"{corrected} of {total} flags corrected, relabelled or dismissed") + html.counts(
+        rows, "reason", chosen
+    )
 
 
 def import_html(found: flags_csv.Import) -> str:
@@ -187,7 +209,13 @@ def _wire(context: Context, ui: dict) -> None:
         if flag is None:
             return html.empty("No flag chosen", "Press one in the list to edit it."), gr.update(visible=False), None, "", None, "", ""
         return (
-            detail_html(context, flag), gr.update(visible=True), flag.reason, flag.corrected_caption, flag.status, flag.reviewer, flag.note,
+            detail_html(context, flag),
+            gr.update(visible=True),
+            flag.reason,
+            flag.corrected_caption,
+            flag.status,
+            flag.reviewer,
+            flag.note,
         )
 
     @told
@@ -215,8 +243,12 @@ def _wire(context: Context, ui: dict) -> None:
 
     def save(state, reason, correction, status, reviewer, note):
         flag = context.flags.edit(
-            _chosen(state), reason=reason or "other", corrected_caption=correction or "", status=status or "open",
-            reviewer=reviewer or "", note=note or "",
+            _chosen(state),
+            reason=reason or "other",
+            corrected_caption=correction or "",
+            status=status or "open",
+            reviewer=reviewer or "",
+            note=note or "",
         )
         return f"Saved the flag of “{flag.caption}”."
 
@@ -240,7 +272,15 @@ def _wire(context: Context, ui: dict) -> None:
     common, after = [ui["state"], *filters], [*lists, *details, ui["said"]]
     ui["items"].act(choose, common, [ui["state"], *lists, *details], show_progress="hidden", api_visibility="private")
     ui["counts"].act(by_reason, ui["reason_filter"], ui["reason_filter"], show_progress="hidden", api_visibility="private")
-    gr.on([part.change for part in filters], refresh, common, lists, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
+    gr.on(
+        [part.change for part in filters],
+        refresh,
+        common,
+        lists,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
     ui["save"].click(changing(save), [*common, *edited], after, show_progress="hidden", api_visibility="private")
     for name, act in (("dismiss", dismiss), ("remove", remove), ("undo", undo), ("redo", redo)):
         ui[name].click(changing(act), common, after, show_progress="hidden", api_visibility="private")
@@ -276,5 +316,7 @@ def _wire_import(context: Context, ui: dict, common, after, changing) -> None:
     buttons = [ui["apply"], ui["drop"]]
     ui["upload"].upload(read, [ui["state"], ui["upload"]], [ui["state"], ui["diff"], *buttons], api_visibility="private")
     cleared = [ui["state"], ui["upload"], ui["diff"], *buttons]
-    ui["apply"].click(changing(apply), common, after, api_visibility="private").then(forget, ui["state"], cleared, show_progress="hidden", api_visibility="private")
+    ui["apply"].click(changing(apply), common, after, api_visibility="private").then(
+        forget, ui["state"], cleared, show_progress="hidden", api_visibility="private"
+    )
     ui["drop"].click(forget, ui["state"], cleared, show_progress="hidden", api_visibility="private")

@@ -1,6 +1,6 @@
 """The pieces of HTML the tabs share. Everything a person, a file or a model wrote goes through `text`.
 
-    python -m explorer.ui.html > pieces.html      # each piece once, to look at
+python -m explorer.ui.html > pieces.html      # each piece once, to look at
 """
 
 from __future__ import annotations

@@ -91,9 +91,7 @@ def _grid(frame: Frame) -> str:
         parts.append(f'<text class="tick" x="{frame.left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
     for value in ticks(0, frame.steps, 5):
         if value == int(value):
-            parts.append(
-                f'<text class="tick" x="{frame.x(value):.1f}" y="{frame.height - 10}" text-anchor="middle">{int(value)}</text>'
-            )
+            parts.append(f'<text class="tick" x="{frame.x(value):.1f}" y="{frame.height - 10}" text-anchor="middle">{int(value)}</text>')
     parts.append(f'<text class="tick" x="{frame.width - frame.right}" y="{frame.height - 24}" text-anchor="end">step</text>')
     return "".join(parts)
 

@@ -1,6 +1,6 @@
 """The comparison as HTML: the table, its head picture of learning, and the detail beside it.
 
-    python -m explorer.ui.table RUN > table.html      # the first page of a run, to look at
+python -m explorer.ui.table RUN > table.html      # the first page of a run, to look at
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def rest_html(comparison: Comparison, image: dict, captions: dict[str, Caption],
 
 def _caption(comparison: Comparison, column: Column, caption: Caption) -> str:
     return (
-        f'<dt>{html.text(comparison.label(column))}</dt>'
+        f"<dt>{html.text(comparison.label(column))}</dt>"
         f'<dd class="x-words">{_words(caption)}<span class="x-score">{_sure(caption)}</span></dd>'
     )
 
@@ -162,6 +162,4 @@ def pager_html(page: Page, number: int, images: int) -> str:
     number = min(number, page.pages - 1)
     back = html.button("Previous", "page", value=number - 1) if number > 0 else ""
     on = html.button("Next", "page", value=number + 1) if number + 1 < page.pages else ""
-    return (
-        f'<div class="x-toolbar"><span class="x-small">{shown}, page {number + 1} of {page.pages}</span><span>{back} {on}</span></div>'
-    )
+    return f'<div class="x-toolbar"><span class="x-small">{shown}, page {number + 1} of {page.pages}</span><span>{back} {on}</span></div>'

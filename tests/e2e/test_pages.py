@@ -14,8 +14,14 @@ from explorer.run import Run, RunConfig
 from explorer.workspace import Workspace
 
 HOSTILE = (
-    '<img src=x onerror="window.hacked=1">', "${window.hacked=1}", "{{#with window}}{{hacked}}{{/with}}", "`${(window.hacked=1)}`",
-    "</script><script>window.hacked=1</script>", '" onmouseover="window.hacked=1', "javascript:window.hacked=1", "<%= window.hacked=1 %>",
+    '<img src=x onerror="window.hacked=1">',
+    "${window.hacked=1}",
+    "{{#with window}}{{hacked}}{{/with}}",
+    "`${(window.hacked=1)}`",
+    "</script><script>window.hacked=1</script>",
+    '" onmouseover="window.hacked=1',
+    "javascript:window.hacked=1",
+    "<%= window.hacked=1 %>",
 )
 
 
@@ -135,7 +141,9 @@ def test_another_decoding_is_offered_and_filled_in(chromium, tiny_address):
     page.get_by_label("Longest caption in tokens").fill("4")
     page.get_by_label("Longest caption in tokens").press("Tab")
     page.get_by_role("button", name="Caption the missing ones").click()
-    page.wait_for_function("document.querySelector('#comparison') && !document.querySelector('#comparison').innerText.includes('not captioned yet')")
+    page.wait_for_function(
+        "document.querySelector('#comparison') && !document.querySelector('#comparison').innerText.includes('not captioned yet')"
+    )
     assert all(len(text.split()) <= 4 for text in page.locator("#comparison td:nth-child(3) .x-cell").all_inner_texts())
 
 

@@ -9,7 +9,16 @@ import pytest
 from explorer.ui import html
 from explorer.wording import diff
 
-HOSTILE = ["<script>x()</script>", '" onclick="x()', "' onload='x()", "${x()}", "{{x}}", "`x`", "</button><img src=x onerror=x()>", "&lt;b&gt;"]
+HOSTILE = [
+    "<script>x()</script>",
+    '" onclick="x()',
+    "' onload='x()",
+    "${x()}",
+    "{{x}}",
+    "`x`",
+    "</button><img src=x onerror=x()>",
+    "&lt;b&gt;",
+]
 
 
 class Reader(HTMLParser):
@@ -34,9 +43,16 @@ def parsed(code: str) -> Reader:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text_in_every_piece(text):
     pieces = [
-        html.text(text), html.note(text), html.empty(text, text), html.button(text, text, title=text, value=text), html.bar(0.5, text),
-        html.picture("data:image/webp;base64,AA", text), html.picture(None, text), html.counts([(text, 1)], "act", text),
-        html.words(diff(text, "other")), html.words(diff("other", text)),
+        html.text(text),
+        html.note(text),
+        html.empty(text, text),
+        html.button(text, text, title=text, value=text),
+        html.bar(0.5, text),
+        html.picture("data:image/webp;base64,AA", text),
+        html.picture(None, text),
+        html.counts([(text, 1)], "act", text),
+        html.words(diff(text, "other")),
+        html.words(diff("other", text)),
     ]
     for piece in pieces:
         reader = parsed(piece)
@@ -50,9 +66,7 @@ def test_added_and_dropped_words_are_marked_without_colour():
     assert html.words(diff("a red ball", "a pink tongue")) == "a <del>red ball</del> <ins>pink tongue</ins>"
 
 
-@pytest.mark.parametrize(
-    "seconds,said", [(None, "a moment"), (0.2, "1 s"), (59.6, "60 s"), (200, "3 min"), (7200, "2.0 h")]
-)
+@pytest.mark.parametrize("seconds,said", [(None, "a moment"), (0.2, "1 s"), (59.6, "60 s"), (200, "3 min"), (7200, "2.0 h")])
 def test_times_are_said_as_people_say_them(seconds, said):
     assert html.duration(seconds) == said
 
