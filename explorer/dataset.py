@@ -1,41 +1,29 @@
 """A dataset: an image folder read, checked and split. Nothing that is wrong with one image ends it.
 
-folder/
-  metadata.jsonl | metadata.csv | metadata.parquet      file_name with text, caption or a list in captions
-  photo.jpg ...                                         or: photo.txt beside photo.jpg, one reference a line
-  train/  validation/                                   optional, each with its own table or sidecars
+What a folder may look like is told in folder.py.
 """
 
 from __future__ import annotations
 
 import collections
 import hashlib
+import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from explorer import files, tables
+from explorer import files
+from explorer.duplicates import near_groups
 from explorer.errors import UserError
-from explorer.images import SUFFIXES, ImageError, image_id, open_image, perceptual_hash
+from explorer.folder import BAD_LINE, EMPTY, MISSING_FILE, OUTSIDE, SPLITS, Entry, Problem, entries
+from explorer.images import ImageError, image_id, measure
 
-UNREADABLE, MISSING_FILE, OUTSIDE, NO_CAPTION = "unreadable image", "missing file", "outside the folder", "missing caption"
-DUPLICATE, NEAR_DUPLICATE, REPEATED = "duplicate", "near duplicate", "repeated caption"
-TOO_LONG, TINY, BAD_LINE, UNCAPTIONED = "caption too long", "tiny image", "bad line", "no captions"
+__all__ = ["BAD_LINE", "EMPTY", "MISSING_FILE", "OUTSIDE", "SPLITS", "Dataset", "Example", "Problem", "Split", "read", "split", "too_long"]
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "validation",
-}
-NEAR = 4
-"""Bits in which the hashes of near duplicates may differ."""
+UNREADABLE, TINY, DUPLICATE, NEAR_DUPLICATE = "unreadable image", "tiny image", "duplicate", "near duplicate"
+NO_CAPTION, UNCAPTIONED, REPEATED, TOO_LONG = "missing caption", "no captions", "repeated caption", "caption too long"
 
 
 class DatasetError(UserError):
@@ -54,16 +42,6 @@ class Example:
     height: int
     split: str | None = None
     hash: int = 0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with one file or line; ``left_out`` says whether it is missing from the examples."""
-
-    file: str
-    kind: str
-    reason: str
-    left_out: bool
 
 
 @dataclass(frozen=True)
@@ -104,16 +82,6 @@ class Split:
     validation: tuple[Example, ...]
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A file that should be an example, before it was opened."""
-
-    path: Path
-    file_name: str
-    references: tuple[str, ...]
-    split: str | None
-
-
 # --- reading ----------------------------------------------------------------------------------------------
 
 
@@ -125,146 +93,70 @@ def read(
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read and check an image folder. ``cache``: a folder that remembers which files were opened before.
+    ``progress`` is told (images opened, images in all).
 
-    Raises DatasetError when there is no picture to be used, naming what was found and what is wanted.
+    Raises DatasetError when there is no picture to be used, naming what was found and what is wanted, and
+    TableError when its table has the wrong columns.
     """
-    root = Path(path)
+    root = Path(os.path.abspath(path))
     if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder: name an image folder.")
+        raise DatasetError(f"{path} is not a folder: name an image folder.")
     problems: list[Problem] = []
-    entries = list(_merge(_entries(root, problems)))
-    if len(entries) > max_images:
-        raise DatasetError(f"{root.name} has {len(entries):,} images; at most {max_images:,} can be used: split it.")
-    if not entries and not problems:
+    found = entries(root, problems)
+    if len(found) > max_images:
+        raise DatasetError(f"{root.name} has {len(found):,} images; at most {max_images:,} can be used: split it.")
+    if not found and not problems:
         raise DatasetError(f"{root.name} has no pictures: put images beside a metadata.jsonl, or .txt files beside images.")
-    examples = _open_all(entries, problems, cache, progress)
-    examples = _without_duplicates(examples, problems)
-    problems += _near_duplicates(examples) + _repeated(examples) + _captions_missing(examples)
+    examples = _open_all(found, problems, cache, progress)
     if not examples:
         first = problems[0]
-        raise DatasetError(f"{root.name} has no picture that can be used; for one, {first.file}: {first.reason}.")
-    return Dataset(name or root.name, root, tuple(examples), tuple(problems))
+        raise DatasetError(f"{root.name} has no picture that can be used; for one, {first.file}: {first.reason.rstrip('.')}.")
+    examples = _without_duplicates(examples, problems)
+    problems += _near_duplicates(examples) + _repeated(examples)
+    return Dataset(name or root.name, root, tuple(examples), tuple(_captions_missing(examples, problems)))
 
 
-def _entries(root: Path, problems: list[Problem]) -> Iterator[_Entry]:
-    """The files of the folder and of its split folders, by table where there is one."""
-    if tables.find(root):
-        yield from _from_table(root, root, None, problems)
-        return
-    splits = [d for d in sorted(root.iterdir()) if d.is_dir() and d.name.lower() in SPLITS]
-    for folder in splits:
-        read_one = _from_table if tables.find(folder) else _from_files
-        yield from read_one(root, folder, SPLITS[folder.name.lower()], problems)
-    if not splits:
-        yield from _from_files(root, root, None, problems)
+def _open_all(found: list[Entry], problems: list[Problem], cache: Path | None, progress) -> list[Example]:
+    """Open every file once; what was opened before, and has not changed since, is remembered in ``cache``.
 
-
-def _from_table(root: Path, folder: Path, split: str | None, problems: list[Problem]) -> Iterator[_Entry]:
-    path = tables.find(folder)
-    table = tables.read(path)
-    where = path.relative_to(root).as_posix()
-    problems += [Problem(f"{where}, line {line}", BAD_LINE, f"line {line} {reason}", True) for line, reason in table.problems]
-    named = set()
-    for line, file, references in table.rows:
-        target = folder / file
-        if not _inside(target, root) or Path(file).is_absolute():
-            problems.append(Problem(file, OUTSIDE, f"line {line} names a file outside the folder", True))
-        elif not target.is_file():
-            problems.append(Problem(file, MISSING_FILE, f"line {line} names it, but there is no such file", True))
-        else:
-            named.add(target.resolve())
-            # a train/ or validation/ folder under a table in the root says which side a file is on
-            side = split or SPLITS.get(Path(file).parts[0].lower() if len(Path(file).parts) > 1 else "")
-            yield _Entry(target, target.relative_to(root).as_posix(), tuple(references), side)
-    for target in _pictures(folder):
-        if target.resolve() not in named:
-            yield _Entry(target, target.relative_to(root).as_posix(), (), split)
-
-
-def _from_files(root: Path, folder: Path, split: str | None, problems: list[Problem]) -> Iterator[_Entry]:
-    for target in _pictures(folder):
-        sidecar = target.with_suffix(".txt")
-        references = _sidecar(sidecar, root, problems) if sidecar.is_file() and _inside(sidecar, root) else ()
-        yield _Entry(target, target.relative_to(root).as_posix(), references, split)
-
-
-def _sidecar(path: Path, root: Path, problems: list[Problem]) -> tuple[str, ...]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeError):
-        problems.append(Problem(path.relative_to(root).as_posix(), BAD_LINE, "is not UTF-8 text: save it again as UTF-8", False))
-        return ()
-    return tuple(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip()))
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Picture files below ``folder`` in a fixed order, hidden ones and links to elsewhere apart."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file() and _inside(path, folder):
-            found.append(path)
-    return found
-
-
-def _inside(path: Path, root: Path) -> bool:
-    """Whether ``path``, links followed, lies in ``root``."""
-    try:
-        return path.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError):
-        return False
-
-
-def _merge(entries: Iterator[_Entry]) -> Iterator[_Entry]:
-    """One entry a file: rows that repeat a file add their references."""
-    merged: dict[Path, _Entry] = {}
-    for entry in entries:
-        known = merged.get(entry.path)
-        texts = (*known.references, *entry.references) if known else entry.references
-        merged[entry.path] = replace(entry, references=tuple(dict.fromkeys(texts)))
-    yield from merged.values()
-
-
-# --- opening ----------------------------------------------------------------------------------------------
-
-
-def _open_all(entries, problems: list[Problem], cache: Path | None, progress) -> list[Example]:
-    """Open every file once; what was opened before, and has not changed since, is remembered in ``cache``."""
-    index = cache / "images.jsonl" if cache else None
-    known = {row["key"]: row for row in files.read_jsonl(index)} if index else {}
-    found: list[Example] = []
-    fresh: list[dict] = []
+    Only good files are remembered: what was wrong with the others may have been the disk, or their rights.
+    """
+    index = cache / "pictures.jsonl" if cache else None
+    known = {row["key"]: row for row in files.read_jsonl(index) if row.keys() >= {"key", "id", "size", "hash"}} if index else {}
+    examples: list[Example] = []
+    fresh: dict[str, dict] = {}
     with ThreadPoolExecutor(2) as pool:
-        for count, (entry, row) in enumerate(zip(entries, pool.map(lambda e: _look(e.path, known), entries), strict=True), 1):
+        looks = pool.map(lambda entry: _look(entry.path, known), found)
+        for count, (entry, row) in enumerate(zip(found, looks, strict=True), 1):
             if "error" in row:
                 problems.append(Problem(entry.file_name, UNREADABLE, row["error"], True))
             else:
-                found.append(_example(entry, row, problems))
-            if row["key"] not in known:
-                fresh.append(row)
-            if progress and (count % 25 == 0 or count == len(entries)):
-                progress(count, len(entries))
+                examples.append(_example(entry, row, problems))
+                if row["key"] not in known:
+                    fresh[row["key"]] = row
+            if progress and (count % 25 == 0 or count == len(found)):
+                progress(count, len(found))
     if index and fresh:
-        files.write_jsonl(index, (known | {row["key"]: row for row in fresh}).values())
-    return found
+        files.write_jsonl(index, (known | fresh).values())
+    return examples
 
 
 def _look(path: Path, known: dict[str, dict]) -> dict:
     """What opening ``path`` shows: id, size, hash; or the reason it cannot be used."""
-    stat = path.stat()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    if key in known:
-        return known[key]
     try:
-        picture = open_image(path)
+        stat = path.stat()
+        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key in known:
+            return known[key]
+        width, height, look = measure(path)
+        return {"key": key, "id": image_id(path), "size": [width, height], "hash": look}
     except ImageError as error:
-        return {"key": key, "error": str(error)}
-    except OSError as error:
-        return {"key": key, "error": f"{path.name} cannot be opened: {error.strerror}."}
-    return {"key": key, "id": image_id(path), "size": list(picture.size), "hash": perceptual_hash(picture)}
+        return {"error": str(error)}
+    except OSError as error:  # it went away since it was listed
+        return {"error": f"{path.name} cannot be opened: {error.strerror}."}
 
 
-def _example(entry: _Entry, row: dict, problems: list[Problem]) -> Example:
+def _example(entry: Entry, row: dict, problems: list[Problem]) -> Example:
     width, height = row["size"]
     if min(width, height) < 32:
         problems.append(Problem(entry.file_name, TINY, f"is {width} x {height} pixels: too small to see much", False))
@@ -284,44 +176,14 @@ def _without_duplicates(examples: Sequence[Example], problems: list[Problem]) ->
             continue
         merged = tuple(dict.fromkeys((*first.references, *example.references)))
         kept[example.image_id] = replace(first, references=merged)
-        problems.append(
-            Problem(example.file_name, DUPLICATE, f"is the same picture as {first.file_name}; its references were added to it", True)
-        )
+        reason = f"is the same picture as {first.file_name}; its references were added to it"
+        problems.append(Problem(example.file_name, DUPLICATE, reason, True))
     return list(kept.values())
-
-
-def near_groups(examples: Sequence[Example]) -> list[list[int]]:
-    """Places of examples whose hashes differ in at most `NEAR` bits, chained together; groups of one are left out.
-
-    Two hashes that differ in at most 4 of 64 bits agree in at least one of 5 bands (pigeonhole), so only
-    images that share a band are compared.
-    """
-    hashes = np.array([e.hash for e in examples], dtype=np.uint64)
-    parent = list(range(len(examples)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for shift, width in ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12)):
-        bands = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(bands, kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(bands[order])) + 1):
-            for at, place in enumerate(group[:-1]):
-                close = np.bitwise_count(hashes[group[at + 1 :]] ^ hashes[place]) <= NEAR
-                for other in group[at + 1 :][close]:
-                    parent[root(int(other))] = root(int(place))
-    groups = collections.defaultdict(list)
-    for place in range(len(examples)):
-        groups[root(place)].append(place)
-    return [places for places in groups.values() if len(places) > 1]
 
 
 def _near_duplicates(examples: Sequence[Example]) -> list[Problem]:
     found = []
-    for places in near_groups(examples):
+    for places in near_groups([e.hash for e in examples]):
         first = examples[places[0]]
         found += [
             Problem(examples[p].file_name, NEAR_DUPLICATE, f"looks like {first.file_name}; both stay on one side of the split", False)
@@ -341,18 +203,19 @@ def _repeated(examples: Sequence[Example]) -> list[Problem]:
     ]
 
 
-def _captions_missing(examples: Sequence[Example]) -> list[Problem]:
+def _captions_missing(examples: Sequence[Example], problems: list[Problem]) -> list[Problem]:
+    """``problems`` with the images that have no caption; one line for all when no image has any."""
     missing = [e for e in examples if not e.references]
     if missing and len(missing) == len(examples):
-        return [
-            Problem(
-                "all images",
-                UNCAPTIONED,
-                f"none of the {len(missing)} images has a caption: they can be captioned, not learned from",
-                False,
-            )
-        ]
-    return [Problem(e.file_name, NO_CAPTION, "has no caption, so it cannot be learned from", False) for e in missing]
+        reason = f"none of the {len(missing)} images has a caption: they can be captioned, not learned from"
+        return [p for p in problems if p.kind != EMPTY] + [Problem("all images", UNCAPTIONED, reason, False)]
+    blank = {p.file: p.reason for p in problems if p.kind == EMPTY}
+    bare = {e.file_name for e in missing}
+    found = [p for p in problems if not (p.kind == EMPTY and p.file in bare)]
+    for example in missing:
+        reason = blank.get(example.file_name, "has no caption")
+        found.append(Problem(example.file_name, NO_CAPTION, f"{reason}, so it cannot be learned from", False))
+    return found
 
 
 def too_long(dataset: Dataset, count_tokens: Callable[[str], int], limit: int) -> tuple[Problem, ...]:
@@ -360,11 +223,10 @@ def too_long(dataset: Dataset, count_tokens: Callable[[str], int], limit: int) -
     found = []
     for example in dataset.captioned:
         for text in example.references:
-            # A token is at least a letter, so short texts need no tokenizer.
-            if len(text) + 2 > limit and (count := count_tokens(text)) > limit:
-                found.append(
-                    Problem(example.file_name, TOO_LONG, f"a caption of {count} tokens; the model takes {limit} and cuts the rest", False)
-                )
+            # A token is at least a byte, so short texts need no tokenizer.
+            if len(text.encode()) + 2 > limit and (count := count_tokens(text)) > limit:
+                reason = f"a caption of {count} tokens; the model takes {limit} and cuts the rest"
+                found.append(Problem(example.file_name, TOO_LONG, reason, False))
     return tuple(found)
 
 
@@ -375,8 +237,10 @@ def split(dataset: Dataset, validation: float = 0.2, seed: int = 0, limit: int |
     """Training and validation examples: the source's own split when it has both sides, else one drawn by ``seed``.
 
     Near duplicates stay on one side, so that nothing validated was learned. The draw depends on content alone,
-    not on the order of files. ``limit``: how many images to use. Raises DatasetError below two captioned images.
+    not on the order of files. ``limit``: how many images to use. Raises DatasetError below two images.
     """
+    if limit is not None and limit < 2:
+        raise DatasetError(f"The number of images to use is {limit}: take at least 2, one to learn from and one to validate on.")
     examples = sorted(dataset.captioned, key=lambda e: _draw(seed, e.image_id))
     if len(examples) < 2:
         what = "1 captioned image" if examples else "no captioned image"
@@ -401,9 +265,9 @@ def _draw(seed: int, image: str) -> str:
 
 def _groups(examples: list[Example]) -> list[list[Example]]:
     """Examples that must stay together, in the order of their first."""
-    grouped = {place: group for group in near_groups(examples) for place in group}
+    grouped = {place: group for group in near_groups([e.hash for e in examples]) for place in group}
     out, seen = [], set()
-    for place, example in enumerate(examples):
+    for place in range(len(examples)):
         if place in seen:
             continue
         places = grouped.get(place, [place])
@@ -415,8 +279,9 @@ def _groups(examples: list[Example]) -> list[list[Example]]:
 def _dealt(groups: list[list[Example]], share: float, count: int) -> list[tuple[str, list[Example]]]:
     """Groups dealt to validation, small ones first, until its share is reached; never all of them."""
     wanted = max(1, round(share * count))
-    if len(groups) == 1:  # everything looks alike: better a validation image too close than none
-        return [("validation", groups[0][:1]), ("train", groups[0][1:])]
+    if len(groups) == 1:  # everything looks alike: better validation images too close than none
+        cut = min(wanted, count - 1)
+        return [("validation", groups[0][:cut]), ("train", groups[0][cut:])]
     sides, taken = {}, 0
     for place in sorted(range(len(groups)), key=lambda p: len(groups[p]) > wanted):
         fits = taken == 0 or taken + len(groups[place]) <= wanted

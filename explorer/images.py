@@ -18,11 +18,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from explorer import files
 from explorer.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # MPO, a phone's JPEG with several frames, opens as JPEG
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000
+ORIENTATION = 0x0112
+"""The EXIF tag that says how the camera was held; 5 to 8 lie on their side."""
 
+# For whoever else decodes in this process, such as the page's own image input: twice this many pixels is an error
+# in Pillow, and the warning below that is made one too. `open_image` counts for itself: filters belong to no thread.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")  # cameras write odd EXIF
 
 
 class ImageError(UserError):
@@ -35,26 +41,50 @@ def open_image(source: Path | str | IO[bytes], name: str | None = None, draft: i
     ``draft``: a JPEG may come at a smaller size, no side under this many pixels; for hashes and thumbnails.
     Raises ImageError naming the file (or ``name``) and the reason.
     """
-    name = name or getattr(source, "name", None) or str(source)
-    name = Path(name).name
+    return _decode(source, name, draft)[0]
+
+
+def measure(path: Path | str) -> tuple[int, int, int]:
+    """(width, height, perceptual hash) of an upright picture, decoded to its end so that a truncated one is found.
+
+    JPEGs are decoded small, which costs a third for a phone's photo. Raises ImageError.
+    """
+    picture, (width, height) = _decode(path, None, 64)
+    return width, height, perceptual_hash(picture)
+
+
+def _decode(source, name: str | None, draft: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture, and the width and height it has when it is not drafted."""
+    name = name or _name_of(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", message="Corrupt EXIF", category=UserWarning)
-            with Image.open(source, formats=FORMATS) as picture:
-                if draft:
-                    picture.draft("RGB", (draft, draft))
-                picture.load()
-                return to_rgb(ImageOps.exif_transpose(picture))
+        with Image.open(source, formats=FORMATS) as picture:
+            size = picture.size
+            if size[0] * size[1] > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if draft:
+                picture.draft("RGB", (draft, draft))
+            picture.load()
+            turned = picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+            return to_rgb(ImageOps.exif_transpose(picture)), size[::-1] if turned else size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller.") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name} {_what_it_is(source)}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError, KeyError, ZeroDivisionError) as error:
-        reason = str(error).strip() or type(error).__name__
-        if isinstance(error, FileNotFoundError):
-            reason = "there is no such file"
-        raise ImageError(f"{name} cannot be read as a picture: {reason[:160]}.") from error
+    except Exception as error:  # whatever a decoder raises on a damaged or hostile file, the file is what is wrong
+        raise ImageError(f"{name} cannot be read as a picture: {_reason(error)}.") from error
+
+
+def _name_of(source) -> str:
+    name = getattr(source, "name", source)
+    return Path(name).name if isinstance(name, (str, Path)) else "The picture"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:  # str(error) would show the folders of this machine
+        return error.strerror.lower()
+    return (str(error).strip() or type(error).__name__)[:160].rstrip(".")
 
 
 def _what_it_is(source) -> str:
@@ -77,22 +107,25 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _deep_grey(picture: Image.Image) -> Image.Image:
-    values = np.asarray(picture, dtype=np.float64)
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and 255 < values.max(initial=0) <= 65535):
+    """Grey of 16 or 32 bits or of floats, scaled to 8 bits by the range its numbers show they are in."""
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float32))
+    most = values.max(initial=0)
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and 255 < most <= 65535):
         values = values / 257
-    elif picture.mode == "F" and values.max(initial=0) <= 1:
+    elif picture.mode == "F" and most <= 1:
         values = values * 255
-    grey = np.nan_to_num(values).clip(0, 255).round().astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    elif most > 255:
+        values = values * (255 / most)
+    return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
 
 
 def image_id(path: Path | str) -> str:
-    """The key of an image: the first 16 hex digits of the SHA-256 of its file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    """The key of an image: the first 16 hex digits of the SHA-256 of its file's bytes. Raises ImageError."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise ImageError(f"{Path(path).name} cannot be read: {_reason(error)}.") from error
 
 
 def perceptual_hash(picture: Image.Image) -> int:

@@ -6,30 +6,43 @@ which file of this machine is read.
 
 from __future__ import annotations
 
-import json
+import collections
+import lzma
 import re
 import shutil
 import stat
+import struct
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from explorer import files, tables
-from explorer.errors import UserError
+from explorer import files, hub_data, rows
+from explorer.folder import SPLITS
+from explorer.hub_data import is_hub_id
 from explorer.images import SUFFIXES
+from explorer.rows import SourceError, Tell
 from explorer.workspace import Workspace, check_name, free_name
+
+__all__ = [
+    "SourceError",
+    "hub_columns",
+    "import_files",
+    "import_hub",
+    "import_parquet",
+    "import_saved",
+    "import_zip",
+    "is_hub_id",
+    "is_saved",
+    "list_datasets",
+]
 
 MAX_MEMBERS = 50_000
 MAX_BYTES = 8 * 1024**3
 MAX_RATIO = 200
 SIDE_FILES = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-IMAGE_COLUMNS = ("image", "img", "picture", "photo", "jpg", "png", "jpeg", "webp")
-Tell = Callable[[int, int | None], None]
-
-
-class SourceError(UserError):
-    """Something brought that cannot be taken in; the sentence names it and what would do."""
 
 
 def list_datasets(workspace: Workspace) -> list[Path]:
@@ -54,21 +67,38 @@ def _free(workspace: Workspace, wish: str, name: str | None) -> Path:
 def import_zip(
     path: Path, workspace: Workspace, name: str | None = None, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES
 ) -> Path:
-    """Unpack the pictures, tables and sidecars of a zip. Raises SourceError naming the zip or the member at fault."""
+    """Unpack the pictures, tables and sidecars of a zip; a zip of parquet files gives the pictures inside them.
+
+    Raises SourceError naming the zip or the member at fault.
+    """
+    path = Path(path)
     final = _free(workspace, path.stem, name)
+    with _opened(path) as archive:
+        members = _members(archive, path, max_members, max_bytes)
+        if any(_suffix(member) in SUFFIXES for member in members):
+            with files.whole_folder(final) as folder:
+                _unpack_all(archive, members, folder, path, max_bytes)
+            return final
+        with tempfile.TemporaryDirectory() as folder:
+            _unpack_all(archive, [m for m in members if _suffix(m) == ".parquet"], Path(folder), path, max_bytes)
+            return _import_parquets(sorted(Path(folder).rglob("*.parquet")), workspace, final, path.name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The zip, whatever is wrong with it told as a SourceError while it is read."""
+    broken = (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, lzma.LZMAError, struct.error, ValueError, KeyError)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path, max_members, max_bytes)
-            with files.whole_folder(final) as folder:
-                top = _single_top(PurePosixPath(m.filename) for m in members)
-                room = [max_bytes]
-                for member in members:
-                    _unpack(archive, member, folder, top, room, path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, zipfile.zlib.error) as error:
+            yield archive
+    except FileNotFoundError as error:
+        raise SourceError(f"There is no file {path.name}: choose the zip again.") from error
+    except broken as error:
         raise SourceError(f"{path.name} is not a readable zip ({error}): make it again and check that the upload was complete.") from error
-    except RuntimeError as error:
-        raise SourceError(f"{path.name} is locked by a password: make a zip without one.") from error
-    return final
+
+
+def _suffix(member: zipfile.ZipInfo) -> str:
+    return PurePosixPath(member.filename).suffix.lower()
 
 
 def _members(archive: zipfile.ZipFile, path: Path, max_members: int, max_bytes: int) -> list[zipfile.ZipInfo]:
@@ -81,11 +111,10 @@ def _members(archive: zipfile.ZipFile, path: Path, max_members: int, max_bytes: 
         if member.is_dir():
             continue
         _check_member(member, path)
-        parts = PurePosixPath(member.filename).parts
-        suffix = PurePosixPath(member.filename).suffix.lower()
-        if suffix in SUFFIXES | SIDE_FILES and not any(p.startswith((".", "__MACOSX")) for p in parts):
+        hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(member.filename).parts)
+        if _suffix(member) in SUFFIXES | SIDE_FILES and not hidden:
             kept.append(member)
-    if not any(PurePosixPath(m.filename).suffix.lower() in SUFFIXES | {".parquet"} for m in kept):
+    if not any(_suffix(member) in SUFFIXES | {".parquet"} for member in kept):
         raise SourceError(f"{path.name} holds no pictures: zip the folder with your images and their metadata.jsonl or .txt files.")
     if sum(m.file_size for m in kept) > max_bytes:
         raise SourceError(f"{path.name} unpacks to more than {max_bytes / 1e9:.1f} GB: split it or make the pictures smaller.")
@@ -99,55 +128,78 @@ def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
         raise SourceError(f"{path.name} holds {member.filename!r}, which points outside the folder: make the zip from inside the folder.")
     if mode and stat.S_ISLNK(mode):
         raise SourceError(f"{path.name} holds a link, {member.filename!r}: put the file itself in.")
+    if member.flag_bits & 1:
+        raise SourceError(f"{path.name} is locked by a password: make a zip without one.")
     if member.compress_size and member.file_size / member.compress_size > MAX_RATIO and member.file_size > 50_000_000:
         raise SourceError(f"{path.name} holds {member.filename!r}, which unpacks to {member.file_size / 1e6:.0f} MB: that is no photo.")
 
 
 def _single_top(names: Iterable[PurePosixPath]) -> str | None:
     """The one folder everything lies in, which people zip along; None when there is none or it names a split."""
-    from explorer.dataset import SPLITS
-
     tops = {name.parts[0] if len(name.parts) > 1 else "" for name in names}
     top = tops.pop() if len(tops) == 1 else ""
     return top if top and top.lower() not in SPLITS else None
 
 
-def _unpack(archive, member, folder: Path, top: str | None, room: list[int], path: Path) -> None:
-    """Stream one member out, counting what really comes: the sizes a zip states may be lies."""
-    parts = PurePosixPath(member.filename).parts
-    target = folder.joinpath(*(parts[1:] if top else parts))
+def _unpack_all(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Path, path: Path, max_bytes: int) -> None:
+    """Stream the members out, counting what really comes: the sizes a zip states may be lies."""
+    top = _single_top(PurePosixPath(member.filename) for member in members)
+    room = max_bytes
+    for member in members:
+        parts = PurePosixPath(member.filename).parts
+        try:
+            room = _unpack(archive, member, folder.joinpath(*(parts[1:] if top else parts)), room)
+        except FileExistsError:
+            raise SourceError(f"{path.name} holds {member.filename!r} twice, or as a file and a folder: make it again.") from None
+        except OSError as error:
+            raise SourceError(f"{path.name} holds {member.filename!r}, which cannot be written ({error.strerror or error}).") from error
+        if room < 0:
+            raise SourceError(f"{path.name} unpacks to more than it says: it is damaged or made to do harm.")
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, room: int) -> int:
+    """Write one member as a new file; the bytes still allowed afterwards, below 0 when there were too many."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member) as source, open(target, "wb") as out:
-        while block := source.read(1 << 18):
-            room[0] -= len(block)
-            if room[0] < 0:
-                raise SourceError(f"{path.name} unpacks to more than it says: it is damaged or made to do harm.")
+    with archive.open(member) as source, open(target, "xb") as out:
+        while room >= 0 and (block := source.read(1 << 18)):
+            room -= len(block)
             out.write(block)
+    return room
 
 
 def import_files(paths: Sequence[Path], workspace: Workspace, name: str | None = None) -> Path:
-    """Files dropped on the page: one zip, or images with their table or sidecars."""
-    paths = [Path(p) for p in paths]
+    """Files dropped on the page: one zip, one parquet file with pictures inside, or images with their table or sidecars."""
+    paths = [Path(path) for path in paths if not Path(path).name.startswith(".")]
     if not paths:
         raise SourceError("Nothing was dropped: choose a zip, or images with their metadata.jsonl or .txt files.")
-    zips = [p for p in paths if p.suffix.lower() == ".zip"]
-    if len(paths) == 1 and zips:
-        return import_zip(zips[0], workspace, name)
-    if zips:
-        raise SourceError(f"{zips[0].name} came with other files: drop one zip alone, or the files without it.")
-    strange = [p.name for p in paths if p.suffix.lower() not in SUFFIXES | SIDE_FILES]
-    if strange:
-        raise SourceError(f"{strange[0]} is neither a picture nor a table nor a .txt sidecar: leave it out.")
-    if not any(p.suffix.lower() in SUFFIXES for p in paths):
-        raise SourceError("No picture among the dropped files: add the images the table speaks of.")
-    twice = {p.name for p in paths if [q.name for q in paths].count(p.name) > 1}
-    if twice:
-        raise SourceError(f"{sorted(twice)[0]} was dropped twice: file names must differ.")
+    suffixes = [path.suffix.lower() for path in paths]
+    if suffixes == [".zip"]:
+        return import_zip(paths[0], workspace, name)
+    if suffixes == [".parquet"]:
+        return import_parquet(paths[0], workspace, name)
+    _check_dropped(paths)
     final = _free(workspace, "photos", name)
     with files.whole_folder(final) as folder:
         for path in paths:
-            shutil.copyfile(path, folder / path.name)
+            try:
+                shutil.copyfile(path, folder / path.name)
+            except OSError as error:
+                raise SourceError(f"{path.name} cannot be copied ({error.strerror}): drop it again.") from error
     return final
+
+
+def _check_dropped(paths: Sequence[Path]) -> None:
+    suffixes = [path.suffix.lower() for path in paths]
+    if ".zip" in suffixes:
+        raise SourceError(f"{paths[suffixes.index('.zip')].name} came with other files: drop one zip alone, or the files without it.")
+    for path, suffix in zip(paths, suffixes, strict=True):
+        if suffix not in SUFFIXES | SIDE_FILES:
+            raise SourceError(f"{path.name} is neither a picture nor a table nor a .txt sidecar: leave it out.")
+    if not SUFFIXES & set(suffixes):
+        raise SourceError("No picture among the dropped files: add the images the table speaks of.")
+    name, count = collections.Counter(path.name for path in paths).most_common(1)[0]
+    if count > 1:
+        raise SourceError(f"{name} was dropped twice: file names must differ.")
 
 
 # --- datasets ---------------------------------------------------------------------------------------------
@@ -158,30 +210,40 @@ def is_saved(path: Path) -> bool:
     return (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()
 
 
-def is_hub_id(text: str) -> bool:
-    return bool(HUB_ID.fullmatch(text)) and ".." not in text
-
-
 def import_saved(path: Path, workspace: Workspace, name: str | None = None, image: str | None = None, caption: str | None = None) -> Path:
-    """A `datasets` folder saved to disk, written out as an image folder."""
+    """A `datasets` folder saved to disk, written out as an image folder. Raises SourceError."""
     import datasets
 
+    path = Path(path)
     try:
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:  # whatever pyarrow and datasets raise, the folder is what is wrong
-        raise SourceError(f"{path.name} cannot be read as a saved dataset: {_short(error)}.") from error
-    return _materialise(_parts(loaded), _free(workspace, path.name, name), str(path.name), image, caption, None)
+        raise SourceError(f"{path.name} cannot be read as a saved dataset: {hub_data.short(error)}.") from error
+    return rows.write(hub_data.parts_of(loaded), _free(workspace, path.name, name), path.name, image, caption)
 
 
 def import_parquet(path: Path, workspace: Workspace, name: str | None = None, image: str | None = None, caption: str | None = None) -> Path:
-    """A parquet file with image bytes inside."""
+    """A parquet file with the pictures' bytes inside. Raises SourceError."""
+    path = Path(path)
+    return _import_parquets([path], workspace, _free(workspace, path.stem, name), path.name, image, caption)
+
+
+def _import_parquets(
+    paths: Sequence[Path], workspace: Workspace, final: Path, source: str, image: str | None = None, caption: str | None = None
+) -> Path:
+    """Parquet files as one dataset; several are put on sides by their names, as in train-00000-of-00002.parquet."""
     import datasets
 
-    try:
-        loaded = datasets.Dataset.from_parquet(str(path), cache_dir=str(workspace.cache / "parquet"))
-    except Exception as error:
-        raise SourceError(f"{path.name} cannot be read as parquet: {_short(error)}.") from error
-    return _materialise({None: loaded}, _free(workspace, path.stem, name), path.name, image, caption, None)
+    sides: dict[str | None, list[str]] = collections.defaultdict(list)
+    for path in paths:
+        words = re.split(r"[^a-z]+", path.stem.lower()) if len(paths) > 1 else []
+        sides[next((SPLITS[word] for word in words if word in SPLITS), None)].append(str(path))
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            parts = {side: datasets.Dataset.from_parquet(found, cache_dir=cache) for side, found in sides.items()}
+        except Exception as error:  # whatever pyarrow and datasets raise, the file is what is wrong
+            raise SourceError(f"{source} cannot be read as parquet: {hub_data.short(error)}.") from error
+        return rows.write(parts, final, source, image, caption)
 
 
 def import_hub(
@@ -194,107 +256,11 @@ def import_hub(
     limit: int | None = None,
     tell: Tell | None = None,
 ) -> Path:
-    """A dataset of the Hub, written out as an image folder. Only ids like owner/name are ever looked up."""
-    import datasets
-
-    if not is_hub_id(dataset_id):
-        raise SourceError(f"{dataset_id!r} is not a Hub dataset id: it looks like owner/name.")
+    """A dataset of the Hub, written out as an image folder. ``limit``: images of each split at most. Raises SourceError."""
     final = _free(workspace, dataset_id.replace("/", "-"), name)
-    try:
-        loaded = datasets.load_dataset(dataset_id, split=split or None)
-    except Exception as error:
-        raise SourceError(
-            f"The Hub dataset {dataset_id} could not be loaded: {_short(error)}. Check the id, the split and the connection."
-        ) from error
-    return _materialise(_parts(loaded), final, dataset_id, image, caption, limit, tell)
+    return hub_data.fetch(dataset_id, final, split, image, caption, limit, tell)
 
 
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
-
-
-def _parts(loaded) -> dict:
-    """Datasets by the name of their split; None when there is one without."""
-    return dict(loaded) if hasattr(loaded, "keys") else {None: loaded}
-
-
-def columns_of(part) -> tuple[list[str], list[str]]:
-    """(columns that hold images, columns that hold texts) of a `datasets` dataset: what a person may choose from."""
-    import datasets
-
-    images = [n for n, f in part.features.items() if isinstance(f, datasets.Image)]
-    images += [n for n in part.column_names if n in IMAGE_COLUMNS and n not in images]
-    texts = [n for n in part.column_names if n in tables.TEXT_COLUMNS]
-    texts += [n for n, f in part.features.items() if n not in texts + images and "string" in str(f)]
-    return images, texts
-
-
-def _choose(part, what: str, wanted: str | None, found: list[str], source: str) -> str | None:
-    if wanted:
-        if wanted not in part.column_names:
-            raise SourceError(f"{source} has no column {wanted!r}; it has {', '.join(part.column_names)}.")
-        return wanted
-    if not found and what == "images":
-        raise SourceError(f"{source} has no column of images; it has {', '.join(part.column_names)}. Name the right one.")
-    return found[0] if found else None
-
-
-def _materialise(parts: dict, final: Path, source: str, image, caption, limit, tell: Tell | None = None) -> Path:
-    """Write the rows of each split as files and a metadata.jsonl, which comes last."""
-    from explorer.dataset import SPLITS
-
-    with files.whole_folder(final) as folder:
-        several = len(parts) > 1
-        for split, part in parts.items():
-            side = SPLITS.get(str(split).lower(), "train") if several else None
-            target = folder / side if side else folder
-            target.mkdir(exist_ok=True)
-            rows = list(_rows(part, target, source, image, caption, limit, tell, prefix=f"{split}-" if several else ""))
-            known = files.read_jsonl(target / "metadata.jsonl")
-            files.write_jsonl(target / "metadata.jsonl", known + rows)
-    return final
-
-
-def _rows(part, target: Path, source: str, image, caption, limit, tell, prefix: str) -> Iterator[dict]:
-    import datasets
-
-    images, texts = columns_of(part)
-    image = _choose(part, "images", image, images, source)
-    caption = _choose(part, "texts", caption, texts, source)
-    if isinstance(part.features[image], datasets.Image):
-        # Never let the library open anything: a cell may name a file of this machine.
-        part = part.cast_column(image, datasets.Image(decode=False))
-    total = min(len(part), limit or len(part))
-    for number in range(total):
-        row = part[number]
-        data = _bytes(row[image])
-        file = f"{prefix}{number:06d}{_suffix(data)}"
-        if data:
-            (target / file).write_bytes(data)
-        yield {"file_name": file, "captions": tables.references({"captions": _plain(row.get(caption))})}
-        if tell and (number % 50 == 0 or number + 1 == total):
-            tell(number + 1, total)
-
-
-def _plain(value):
-    return json.loads(json.dumps(value, default=str))
-
-
-def _bytes(cell) -> bytes:
-    """The picture inside the cell itself; a cell that only names a path gives nothing."""
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    return bytes(data) if isinstance(data, (bytes, bytearray)) else b""
-
-
-def _suffix(data: bytes) -> str:
-    kinds = (
-        (b"\xff\xd8", ".jpg"),
-        (b"\x89PNG", ".png"),
-        (b"RIFF", ".webp"),
-        (b"GIF8", ".gif"),
-        (b"BM", ".bmp"),
-        (b"II*", ".tif"),
-        (b"MM\0*", ".tif"),
-    )
-    return next((suffix for start, suffix in kinds if data.startswith(start)), ".jpg")
+def hub_columns(dataset_id: str, split: str | None = None) -> tuple[list[str], list[str]]:
+    """(columns of images, columns of texts) of a Hub dataset, to choose from. Raises SourceError."""
+    return hub_data.columns(dataset_id, split)

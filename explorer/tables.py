@@ -1,22 +1,25 @@
 """The table beside a folder's images: which references belong to which file, in whatever format it came.
 
-metadata.jsonl, metadata.csv or metadata.parquet with a file column and one or several text columns. What cannot
-be used is told by line, and the rest is kept.
+metadata.jsonl, metadata.csv, metadata.tsv or metadata.parquet with a file column and one or several text columns.
+What cannot be used is told by line, and the rest is kept.
 """
 
 from __future__ import annotations
 
+import ast
 import csv
-import io
+import itertools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from explorer.errors import UserError
 
 TABLES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.parquet")
-FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_file", "path")
+FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_file", "image_name", "image_path", "img", "path")
 TEXT_COLUMNS = ("captions", "references", "text", "caption", "reference", "sentences", "sentence", "description")
 
 
@@ -26,11 +29,12 @@ class TableError(UserError):
 
 @dataclass
 class Table:
-    """Rows of a table: (line, file name, references); and what was wrong, as (line, reason)."""
+    """Rows of a table: (line, file name, references); what was wrong, as (line, reason); blank texts, as (line, file)."""
 
     path: Path
     rows: list[tuple[int, str, list[str]]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    blanks: list[tuple[int, str]] = field(default_factory=list)
 
 
 def find(folder: Path) -> Path | None:
@@ -40,44 +44,82 @@ def find(folder: Path) -> Path | None:
 def read(path: Path) -> Table:
     """Every usable row of ``path``. Raises TableError when there is no file column or no text column."""
     table = Table(path)
-    columns: set[str] = set()
+    columns: dict[str, None] = {}
     for line, row in _rows(path, table):
-        columns |= set(row)
-        file = next((row[name] for name in FILE_COLUMNS if _filled(row.get(name))), None)
-        if not isinstance(file, str):
-            if any(name in row for name in FILE_COLUMNS):
-                table.problems.append((line, "names no file"))
+        columns |= dict.fromkeys(row)
+        file = _file_of(row)
+        if not file:
+            table.problems.append((line, "names no file"))
             continue
-        table.rows.append((line, file.strip(), references(row)))
-    _check_columns(path, columns, table)
+        found = references(row)
+        if _has_blank(row, found):
+            table.blanks.append((line, file))
+        table.rows.append((line, file, found))
+    _check_columns(path, list(columns), table)
     return table
+
+
+def _check_columns(path: Path, columns: list[str], table: Table) -> None:
+    if not columns:
+        if not table.problems:
+            raise TableError(f"{path.name} is empty: it needs a line an image with file_name and text.")
+        raise TableError(f"{path.name} has no readable line; line {table.problems[0][0]} {table.problems[0][1]}.")
+    have = ", ".join(columns[:12])
+    if not {_plain(name) for name in columns} & set(FILE_COLUMNS):
+        raise TableError(f"{path.name} has the columns {have}: name the one with the image files file_name.")
+    if not any(_is_text(name) for name in columns):
+        raise TableError(f"{path.name} has the columns {have}: name the one with the references text, caption or captions.")
+
+
+# --- columns ----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _plain(name: str) -> str:
+    """A column's name as people mean it: " File Name" is file_name."""
+    return re.sub(r"[ -]+", "_", name.strip().lower())
+
+
+@lru_cache(maxsize=1024)
+def _unnumbered(name: str) -> str:
+    """caption_0 ... caption_4 are all caption."""
+    return re.sub(r"_?\d+$", "", _plain(name))
+
+
+def _is_text(name: str) -> bool:
+    return _unnumbered(name) in TEXT_COLUMNS
 
 
 def _filled(value) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _check_columns(path: Path, columns: set[str], table: Table) -> None:
-    if not columns:
-        if not table.problems:
-            raise TableError(f"{path.name} is empty: it needs a line an image with file_name and text.")
-        raise TableError(f"{path.name} has no readable line; line {table.problems[0][0]} {table.problems[0][1]}.")
-    have = ", ".join(sorted(columns)[:12])
-    if not columns & set(FILE_COLUMNS):
-        raise TableError(f"{path.name} has the columns {have}: name the one with the image files file_name.")
-    if not columns & set(TEXT_COLUMNS):
-        raise TableError(f"{path.name} has the columns {have}: name the one with the references text, caption or captions.")
+def _file_of(row: dict) -> str:
+    """The file a row names; "" when it names none."""
+    cells = {_plain(name): value for name, value in row.items()}
+    return next((_sound(cells[name].strip()) for name in FILE_COLUMNS if _filled(cells.get(name))), "")
+
+
+def _sound(text: str) -> str:
+    """``text`` without half characters (JSON may hold a lone surrogate), which no file and no page could take."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def references(row: dict) -> list[str]:
     """The references of a row: every text column, lists flattened, white space tidied, repeats left out."""
-    found: list[str] = []
-    for name in TEXT_COLUMNS:
-        for text in _texts(row.get(name)):
-            tidy = " ".join(text.split())
-            if tidy and tidy not in found:
-                found.append(tidy)
-    return found
+    found: dict[str, None] = {}
+    for column in TEXT_COLUMNS:
+        for name, value in row.items():
+            if _unnumbered(name) == column:
+                found |= dict.fromkeys(_sound(" ".join(text.split())) for text in _texts(value))
+    return [text for text in found if text]
+
+
+def _has_blank(row: dict, found: list[str]) -> bool:
+    """Whether a text was meant but is blank. An empty cell beside a filled one is no fault: not all have five captions."""
+    cells = [value for name, value in row.items() if _is_text(name)]
+    inside = any(isinstance(cell, list) and any(isinstance(t, str) and not t.strip() for t in cell) for cell in cells)
+    return inside or (not found and any(isinstance(cell, str) for cell in cells))
 
 
 def _texts(value) -> list[str]:
@@ -94,12 +136,15 @@ def _texts(value) -> list[str]:
 
 
 def _listed(text: str) -> list[str]:
-    """A JSON list written into a cell of a csv; any other text in brackets is just text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return [text]
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else [text]
+    """A list written into a cell of a csv, as JSON or as pandas writes it; any other text in brackets is just text."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    return [text]
 
 
 # --- the formats ------------------------------------------------------------------------------------------
@@ -114,23 +159,29 @@ def _rows(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
         yield from _csv(path, table)
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    for encoding in ("utf-8-sig", "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"):
-        try:
-            return data.decode(encoding)
-        except UnicodeError:
-            continue
-    raise TableError(f"{path.name} is not UTF-8 text: save it again as UTF-8.")
+def _lines(path: Path, table: Table) -> list[str]:
+    """The lines of a text file, those that are not UTF-8 told and blanked. A UTF-8 or UTF-16 mark is understood."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path.name} cannot be read: {error.strerror}.") from error
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = data.decode("utf-16", "replace") if wide else data.decode("utf-8-sig", "surrogateescape")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for place, line in enumerate(lines):
+        if re.search("[\udc80-\udcff]", line):
+            table.problems.append((place + 1, "is not UTF-8 text: save the table again as UTF-8"))
+            lines[place] = ""
+    return lines
 
 
 def _jsonl(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(_lines(path, table), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             table.problems.append((number, "is not JSON"))
             continue
         if isinstance(row, dict):
@@ -140,17 +191,52 @@ def _jsonl(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
 
 
 def _csv(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
-    text = _text(path)
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
-    try:
-        for row in reader:
-            if "" in row and any(_filled(extra) for extra in row[""] or []):
-                table.problems.append((reader.line_num, "has more fields than the header: quote texts that hold a comma"))
-            yield reader.line_num, {(name or "").strip(): value for name, value in row.items() if name}
-    except csv.Error as error:
-        table.problems.append((reader.line_num, f"cannot be read as CSV ({error})"))
+    lines = _lines(path, table)
+    head = next((line for line in lines if line.strip()), "")
+    if table.problems and table.problems[0][0] == 1:
+        raise TableError(f"{path.name} has no readable header: line 1 {table.problems[0][1]}.")
+    records = _records(lines, max(",;\t", key=head.count), table)
+    names = [name.strip() for name in next(records, (0, []))[1]]
+    for line, record in records:
+        if any(_filled(extra) for extra in record[len(names) :]):
+            table.problems.append((line, "has more fields than the header: quote texts that hold a comma"))
+        else:
+            yield line, _row(names, record)
+
+
+def _records(lines: list[str], delimiter: str, table: Table) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each record. One with a stray quote is told, and reading goes on with the line after its first.
+
+    Without ``strict`` an unclosed quote would silently swallow the rows up to the next quote.
+    """
+    start = 0
+    while start < len(lines):
+        rest = (line + "\n" for line in itertools.islice(lines, start, None))
+        reader = csv.reader(rest, delimiter=delimiter, strict=True, skipinitialspace=True)
+        begin = start
+        try:
+            for record in reader:
+                if any(record):
+                    yield begin + 1, record
+                begin = start + reader.line_num
+            return
+        except csv.Error as error:
+            table.problems.append((begin + 1, f"cannot be read as CSV, look at its quotes ({error})"))
+            start = begin + 1
+
+
+def _row(names: Iterable[str], record: list[str]) -> dict:
+    """A record by column; columns of one name (caption, caption, caption) become a list of what is filled."""
+    row: dict = {}
+    for name, value in itertools.zip_longest(names, record):
+        if not name:
+            continue
+        if name not in row:
+            row[name] = value
+        else:
+            known = row[name] if isinstance(row[name], list) else [row[name]]
+            row[name] = [text for text in (*known, value) if _filled(text)]
+    return row
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict]]:
@@ -158,8 +244,8 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict]]:
 
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path.name} cannot be read as parquet: {str(error).splitlines()[0][:160]}.") from error
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise TableError(f"{path.name} cannot be read as parquet: {(str(error).splitlines() or ['damaged'])[0][:160]}.") from error
     for number, row in enumerate(rows, 1):
         file = row.get("image")
         yield number, {**row, "image": file.get("path")} if isinstance(file, dict) else row

@@ -120,7 +120,7 @@ def test_stopped_and_resumed_around_a_bad_picture_equals_uninterrupted_and_tells
     assert stopped.status().state == "stopped"
     list(worker.work(stopped, home))
     assert models.losses(stopped) == models.losses(whole)
-    assert [weights_of(run) for run in (stopped, whole)] == [weights_of(whole)] * 2
+    assert weights_of(stopped) == weights_of(whole)
     for run in (stopped, whole):
         codes = [row["code"] for row in run.log() if row["kind"] == "warning" and row["code"].startswith("image:")]
         assert sorted(codes) == sorted(f"image:{e['image_id']}" for e in (run.examples("train")[0], run.examples("validation")[1]))

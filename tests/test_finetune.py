@@ -19,7 +19,7 @@ from explorer import columns, finetune, worker
 from explorer.errors import UserError
 from explorer.finetune import Batch, Engine, plan_epoch, rate_at, steps_per_epoch
 from explorer.images import open_image
-from explorer.run import METHODS, RunConfig, change_config
+from explorer.run import METHODS, Progress, RunConfig, change_config
 from explorer.workspace import Workspace
 
 
@@ -367,6 +367,27 @@ def test_smoothing_shapes_the_gradient_and_not_the_loss_that_is_told(workspace, 
         for name, share in (("plain", 0.0), ("smooth", 0.3))
     )
     assert plain == smooth
+
+
+def test_the_smoothed_loss_is_torch_s_own_and_costs_no_second_look(workspace, blip, shapes):
+    captioner = loaded(models.new_run(workspace, blip, shapes), workspace).captioner
+    captioner.model.eval()
+    features = captioner.encode_pixels(torch.rand(3, 3, 32, 32))
+    ids, mask = captioner.ids(["a red square on the white circle", "blue", "a circle"])
+    scores, looks = captioner.logits(features, ids, mask), []
+    captioner.logits = lambda *given: looks.append(1) or scores
+    plain, smoothed, _ = captioner.losses(features, ids, mask, smoothing=0.1)
+    flat, labels = scores[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100).flatten()
+    assert torch.allclose(plain, F.cross_entropy(flat, labels, reduction="sum"))
+    assert torch.allclose(smoothed, F.cross_entropy(flat, labels, reduction="sum", label_smoothing=0.1))
+    assert len(looks) == 1
+
+
+def test_a_long_run_is_looked_over_at_every_tenth_step_and_at_each_probe_and_epoch(workspace, blip, shapes):
+    watch = finetune.Watch(models.new_run(workspace, blip, shapes), 100)
+    due = [step for step in range(1, 201) if watch.due(Progress("step", 1, step, {}))]
+    assert due == [*range(1, 50), *range(50, 201, 10)]
+    assert all(watch.due(Progress(kind, 1, 77, {})) for kind in ("probe", "epoch"))
 
 
 def log_of(workspace, blip, shapes, name, **values) -> list[dict]:

@@ -154,10 +154,12 @@ def test_status_says_steps_and_time_left(workspace, blip, shapes):
 def test_a_run_in_a_process_of_its_own_leaves_the_page_quick(workspace, blip, shapes):
     run = models.new_run(workspace, blip, shapes, epochs=500)
     child = psutil.Process(worker.start(run, workspace))
-    assert child.nice() >= 5
-    assert child.environ()["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
-    child.kill()
-    wait_for(lambda: not is_working(child.pid))
+    try:
+        assert child.nice() >= 5
+        assert child.environ()["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    finally:
+        child.kill()
+        wait_for(lambda: not is_working(child.pid))
 
 
 def test_time_left_is_told_without_reading_the_log_again(workspace, blip, shapes):

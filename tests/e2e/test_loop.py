@@ -62,7 +62,13 @@ def test_one_sitting_from_a_zip_to_a_csv_of_corrected_flags(page, home, tmp_path
     page.reload()  # the run goes on; the page finds it again
     page.get_by_role("tab", name="Fine-tune").click()
     has_text(page, "#live-status", "mine")
-    has_text(page, "#live-status", "Finished 3 epochs", 400)
+    # when it has finished, Compare opens on it
+    page.wait_for_function(
+        "document.querySelector('#comparison')?.offsetParent && document.querySelector('#comparison thead')?.innerText.includes('epoch 3')",
+        timeout=400_000,
+    )
+    page.get_by_role("tab", name="Fine-tune").click()
+    has_text(page, "#live-status", "Finished 3 epochs")
     assert page.locator("#live-loss .dot").count() == 6
     assert page.locator("#live-loss .mark").count() == 4
     assert page.locator("#live-probes ins").count() > 0, "no watched caption changed"
