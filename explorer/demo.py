@@ -16,6 +16,8 @@ from explorer.run import Run, RunConfig, by_kind
 from explorer.workspace import Workspace
 
 NAME = "demo"
+RANK = 12
+"""Of the LoRA matrices: three adapters and the pictures stay under 10 MB."""
 
 
 def config(workspace: Workspace) -> RunConfig:
@@ -23,7 +25,14 @@ def config(workspace: Workspace) -> RunConfig:
     size = plan.base_facts(workspace.base_folder(plan.DEFAULT_BASE)).size
     advice = methods.advise(size, cuda=False)
     return RunConfig(
-        NAME, plan.DEFAULT_BASE, "scenes", epochs=3, method=advice.method, batch_size=advice.batch_size, learning_rate=advice.learning_rate
+        NAME,
+        plan.DEFAULT_BASE,
+        "scenes",
+        epochs=3,
+        method=advice.method,
+        batch_size=advice.batch_size,
+        learning_rate=advice.learning_rate,
+        lora_rank=RANK,
     )
 
 
