@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from explorer import lazy
 from explorer.captions import Caption, Decoding
 from explorer.errors import UserError
-from explorer.families import FAMILIES, Family, use_fast_attention
+from explorer.families import FAMILIES, Family, text_limit, use_fast_attention
 
 IGNORE = -100
 
@@ -167,13 +167,7 @@ class Captioner:
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens a caption may have, start and end included."""
-        config = self.model.config
-        for part in (getattr(config, "text_config", None), getattr(config, "decoder", None), config):
-            for name in ("max_position_embeddings", "n_positions"):
-                if getattr(part, name, None):
-                    return getattr(part, name)
-        return 64
+        return text_limit(self.model.config)
 
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()

@@ -235,7 +235,7 @@ class Comparison:
         if not known:
             return "unknown"
         if len({bool(right) for _, right in known}) == 1:
-            return "always right" if known[0][1] else "never right"
+            return "always" if known[0][1] else "never"
         last = bool(known[-1][1])
         turn = max(place for place, (_, right) in enumerate(known) if bool(right) != last) + 1
         return f"{'learned' if last else 'forgotten'} at {self.label(known[turn][0])}"
@@ -243,7 +243,7 @@ class Comparison:
     def learning_counts(self) -> list[tuple[str, int]]:
         counts = Counter(self.learning)
         names = [f"learned at {self.label(c)}" for c in self.columns[1:]] + [f"forgotten at {self.label(c)}" for c in self.columns[1:]]
-        order = ["always right", *names, "never right"]
+        order = ["always", *names, "never"]
         return [(name, counts[name]) for name in order if counts[name]]
 
     # -- choosing

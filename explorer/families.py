@@ -128,6 +128,15 @@ PAIR = Family(
 FAMILIES = {family.name: family for family in (BLIP, GIT, PAIR)}
 
 
+def text_limit(config) -> int:
+    """The most tokens a caption may have by a model's config, start and end included."""
+    for part in (getattr(config, "text_config", None), getattr(config, "decoder", None), config):
+        for name in ("max_position_embeddings", "n_positions"):
+            if getattr(part, name, None):
+                return getattr(part, name)
+    return 64
+
+
 def use_fast_attention(model):
     """BLIP's vision attention by `scaled_dot_product_attention`; transformers has only the slow one for it."""
     from transformers.models.blip.modeling_blip import BlipAttention

@@ -55,6 +55,19 @@ def base_facts(base: str, rank: int = 16) -> BaseFacts:
     return BaseFacts(size, vision_size, patches, seen.hidden_size, {"full": size, "decoder": size - vision_size, **lora})
 
 
+def long_captions(workspace: Workspace, base: str, dataset: Dataset) -> tuple[datasets.Problem, ...]:
+    """The references of a dataset that are longer than ``base`` takes, each told with its file."""
+    name = workspace.base_folder(base)
+    lazy.transformers()
+    from explorer.captioner import load_config, load_tokenizer
+    from explorer.families import text_limit
+
+    tokenizer = load_tokenizer(name)
+    return datasets.too_long(
+        dataset, lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 2, text_limit(load_config(name))
+    )
+
+
 def advise(workspace: Workspace, base: str) -> methods.Advice:
     size = base_facts(workspace.base_folder(base)).size
     import torch

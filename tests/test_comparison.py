@@ -23,7 +23,7 @@ def photos(tmp_path) -> list[Path]:
 
 @pytest.fixture
 def four(tmp_path, photos, workspace):
-    """Four images; base, epoch 1, epoch 2: learned, always right, forgotten, never right."""
+    """Four images; base, epoch 1, epoch 2: learned, always, forgotten, never."""
     references = [[DOG, "a dog on grass"], [CAT], [BALL], ["a blue bird, in a tree"]]
     examples = [example(path, group) for path, group in zip(photos, references, strict=True)]
     base = [NONSENSE, CAT, BALL, NONSENSE]
@@ -191,9 +191,9 @@ def test_images_without_references_are_never_called_wrong_or_regressed(tmp_path,
 
 
 def test_learning_history_says_when_each_image_came_right_or_went_wrong(four):
-    assert four.learning == ["learned at epoch 2", "always right", "forgotten at epoch 2", "never right"]
+    assert four.learning == ["learned at epoch 2", "always", "forgotten at epoch 2", "never"]
     assert four.learning_counts() == [
-        ("always right", 1), ("learned at epoch 2", 1), ("forgotten at epoch 2", 1), ("never right", 1),
+        ("always", 1), ("learned at epoch 2", 1), ("forgotten at epoch 2", 1), ("never", 1),
     ]  # fmt: skip
 
 

@@ -171,3 +171,14 @@ def test_a_value_that_makes_no_sense_is_named_and_leaves_no_folder(workspace, bl
 def test_a_decoding_that_makes_no_sense_is_named_with_what_would_do(decoding, said):
     with pytest.raises(UserError, match=said):
         RunConfig("n", "b", "d", decoding=decoding).check()
+
+
+def test_captions_longer_than_the_base_takes_are_told_by_file(workspace, blip, tmp_path):
+    from pictures_helper import add_row, folder_of, picture
+
+    from explorer.dataset import read
+
+    root = folder_of(tmp_path / "photos", 2)
+    picture(9).save(root / "long.png")
+    add_row(root, {"file_name": "long.png", "text": "a red square " * 100})
+    assert [problem.file for problem in plan.long_captions(workspace, blip, read(root))] == ["long.png"]

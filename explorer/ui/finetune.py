@@ -199,11 +199,20 @@ def price_html(context: Context, config: RunConfig) -> str:
     parts = datasets.split(dataset, config.validation, config.seed, limit=config.images)
     validation = min(len(parts.validation), config.validation_images)
     price = plan.estimate(context.workspace, config, len(parts.train), validation, dataset.summary()["references"])
+    long = plan.long_captions(context.workspace, config.base, dataset)
+    cut = "".join(f"<li><strong>{html.text(p.file)}</strong>: {html.text(p.reason)}</li>" for p in long[:50])
+    listed = f"<details><summary>{len(long)} captions are longer than {html.text(config.base)} takes</summary><ul class='x-problems'>{cut}</ul></details>"
     how = "as fast as your last run like it" if price.measured else "reckoned, until a first run has measured it"
     return (
         f'<p class="x-price">about {html.duration(price.seconds)}, {html.size(price.memory)} of memory, {html.size(price.disk)} on disk</p>'
-        f'<p class="x-small">{how}</p><code class="x-command">{html.text(plan.command_line(config))}</code>'
+        f'<p class="x-small">{how}</p><code class="x-command">{html.text(plan.command_line(config))}</code>' + (listed if long else "")
     )
+
+
+def owners_only(context: Context) -> None:
+    """Raises UserError on a public page: strangers compare and flag there, and change nothing else."""
+    if context.settings.public:
+        raise UserError("This is a public page: here you can compare and flag. Start runs on your own copy of it.")
 
 
 def delete_run(context: Context, name: str) -> None:
@@ -254,6 +263,7 @@ def _wire(context: Context, ui: dict, opened: list) -> None:
 
     @told
     def start(*values):
+        owners_only(context)
         config = make_config(context, *values)
         busy = worker.running(context.workspace)
         if busy:
@@ -294,6 +304,7 @@ def _wire(context: Context, ui: dict, opened: list) -> None:
 def _wire_data(context: Context, ui: dict, opened: list) -> None:
     @told
     def brought(paths):
+        owners_only(context)
         if not paths:
             return gr.skip()
         folder = sources.import_files([Path(p) for p in paths], context.workspace)
@@ -301,6 +312,7 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
 
     @told
     def fetched(source, split, image, caption, progress=gr.Progress()):  # noqa: B008 - gradio's way to show progress
+        owners_only(context)
         source = (source or "").strip()
         if sources.is_hub_id(source):
             folder = sources.import_hub(
@@ -413,15 +425,18 @@ def _wire_live(context: Context, ui: dict) -> None:
 
     @told
     def stop(name):
+        owners_only(context)
         context.run(name).request_stop()
         gr.Info("Stopping after this step; everything learned so far is kept.")
 
     @told
     def resume(name):
+        owners_only(context)
         worker.start(context.run(name), context.workspace)
 
     @told
     def more(name):
+        owners_only(context)
         run = context.run(name)
         worker.start(change_config(run, epochs=run.config.epochs + 2), context.workspace)
 
@@ -432,6 +447,8 @@ def _wire_live(context: Context, ui: dict) -> None:
     @told
     def act(event: gr.EventData):
         name, kind = event.run, event.act
+        if kind in ("delete", "restore"):
+            owners_only(context)
         if kind == "delete":
             delete_run(context, name)
             gr.Info(f"Deleted {name}. Undo brings it back.")
