@@ -182,6 +182,9 @@ def _wire(context: Context, ui: dict) -> None:
         comparison = comparison_of(state, runs, beams, max_tokens, prompt)
         if event.act == "choose":
             state = {**state, "image": event.image, "column": event.column}
+        elif event.act == "flag":
+            state = {**state, "image": event.image, "column": event.column}
+            said = html.note(flag_chosen(context, comparison, state, None, "", "", reviewer) + " Say more on the right.")
         elif event.act == "page":
             state = {**state, "page": int(event.value)}
         elif event.act == "column":

@@ -89,9 +89,11 @@ def _cell(comparison: Comparison, row: Row, cell, chosen) -> str:
     pressed = "true" if chosen == (row.image_id, cell.column.key) else "false"
     said = html.words(cell.pieces) if cell.caption.text else '<span class="x-dim">no words</span>'
     marks = "".join(f'<span class="x-mark {mark}">{html.text(mark)}</span>' for mark in cell.marks)
+    flag = html.button("Flag", "flag", kind="quick", title=f"flag this caption of {label}", image=row.image_id, column=cell.column.key)
+    flag = "" if "flagged" in cell.marks else flag
     return (
         f'<td data-label="{html.text(label)}"><button type="button" class="x-cell" aria-pressed="{pressed}" data-act="choose" '
-        f'data-image="{row.image_id}" data-column="{html.text(cell.column.key)}">{said}</button>{marks}</td>'
+        f'data-image="{row.image_id}" data-column="{html.text(cell.column.key)}">{said}</button>{marks}{flag}</td>'
     )
 
 

@@ -160,3 +160,41 @@ def test_a_zip_with_bad_files_is_shown_with_its_problems(chromium, tiny_address,
     page.wait_for_function("document.querySelector('#data-report')?.innerText.includes('torn.jpg')")
     assert HOSTILE[0] in page.inner_text("#data-report")
     assert page.evaluate("window.hacked") is None
+
+
+def test_one_click_flags_and_undo_takes_it_back(chromium, tiny_address, tiny_home):
+    page = open_page(chromium, tiny_address)
+    cell = page.locator("#comparison tbody tr").nth(2).locator("td").nth(3)
+    cell.hover()
+    cell.get_by_role("button", name="flag this caption of epoch 1").click()
+    page.wait_for_function("document.querySelector('#flag-said')?.innerText.includes('epoch 1: other')")
+    page.wait_for_selector("#comparison .x-mark.flagged")
+    assert "epoch-1" in tiny_home.flags_csv.read_text("utf-8")
+    page.click("#flag-undo")
+    page.wait_for_function("!document.querySelector('#comparison .x-mark.flagged')")
+
+
+def test_the_view_is_exported_as_csv_and_contact_sheets(chromium, tiny_address):
+    page = open_page(chromium, tiny_address)
+    page.get_by_role("button", name="Export").first.click()
+    page.click("#export")
+    page.wait_for_function("document.querySelector('#exported')?.innerText.includes('comparison.csv')")
+    assert page.inner_text("#exported").count(".png") == 3
+
+
+def test_on_a_public_page_strangers_start_nothing(chromium, tiny_home, shapes, tmp_path):
+    process, where = serve(tiny_home.root, EXPLORER_PUBLIC="1")
+    try:
+        page = open_page(chromium, where)
+        page.get_by_role("tab", name="Fine-tune").click()
+        page.click("#start")
+        page.wait_for_function("document.body.innerText.includes('This is a public page')")
+        page.set_input_files("#upload input[type=file]", next(shapes.rglob("*.png")))
+        page.wait_for_timeout(1500)
+        page.locator("#past-runs tr", has_text="tiny").get_by_role("button", name="Delete").click()
+        page.wait_for_timeout(1500)
+        assert sorted(path.name for path in tiny_home.root.glob("*/run.json")) == ["run.json"]
+        assert not [path for path in tiny_home.datasets.glob("*") if path.name not in ("scenes", "mixed")]
+    finally:
+        process.terminate()
+        process.wait(20)
