@@ -58,7 +58,7 @@ class Dataset:
     @property
     def fingerprint(self) -> str:
         """16 hex digits over image ids and references: the same content has the same one, in whatever order."""
-        rows = sorted((e.image_id, *e.references) for e in self.examples)
+        rows = sorted((e.image_id, *sorted(e.references)) for e in self.examples)
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
     def summary(self) -> dict[str, float]:
@@ -129,7 +129,7 @@ def _open_all(found: list[Entry], problems: list[Problem], cache: Path | None, p
         looks = pool.map(lambda entry: _look(entry.path, known), found)
         for count, (entry, row) in enumerate(zip(found, looks, strict=True), 1):
             if "error" in row:
-                problems.append(Problem(entry.file_name, UNREADABLE, row["error"], True))
+                problems.append(Problem(_shown(entry.file_name), UNREADABLE, row["error"], True))
             else:
                 examples.append(_example(entry, row, problems))
                 if row["key"] not in known:
@@ -143,6 +143,8 @@ def _open_all(found: list[Entry], problems: list[Problem], cache: Path | None, p
 
 def _look(path: Path, known: dict[str, dict]) -> dict:
     """What opening ``path`` shows: id, size, hash; or the reason it cannot be used."""
+    if _shown(str(path)) != str(path):
+        return {"error": f"{_shown(path.name)} has a name or folder that is not UTF-8: rename it."}
     try:
         stat = path.stat()
         key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
@@ -154,6 +156,11 @@ def _look(path: Path, known: dict[str, dict]) -> dict:
         return {"error": str(error)}
     except OSError as error:  # it went away since it was listed
         return {"error": f"{path.name} cannot be opened: {error.strerror}."}
+
+
+def _shown(name: str) -> str:
+    """``name`` without the half characters that stand for bytes which are not UTF-8; no JSON and no page takes those."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _example(entry: Entry, row: dict, problems: list[Problem]) -> Example:
@@ -194,7 +201,7 @@ def _near_duplicates(examples: Sequence[Example]) -> list[Problem]:
 
 def _repeated(examples: Sequence[Example]) -> list[Problem]:
     """References that many images share: a model learns to say them of everything."""
-    uses = collections.Counter(text.lower() for e in examples for text in set(e.references))
+    uses = collections.Counter(text for e in examples for text in {reference.lower() for reference in e.references})
     many = max(5, 0.05 * len(examples))
     return [
         Problem(f"{text[:60]!r}", REPEATED, f"is the reference of {count} images: a model will say it of everything", False)

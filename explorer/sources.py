@@ -93,8 +93,22 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise SourceError(f"There is no file {path.name}: choose the zip again.") from error
+    except OSError as error:
+        raise SourceError(
+            f"{path.name} cannot be taken in ({error.strerror or error}): choose the zip itself, and see that the disk has room."
+        ) from error
     except broken as error:
         raise SourceError(f"{path.name} is not a readable zip ({error}): make it again and check that the upload was complete.") from error
+
+
+def _spelled(member: zipfile.ZipInfo) -> str:
+    """The member's name. A Mac writes UTF-8 and does not say so, which makes Kätzchen.png read as K├ñtzchen.png."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _suffix(member: zipfile.ZipInfo) -> str:
@@ -110,6 +124,7 @@ def _members(archive: zipfile.ZipFile, path: Path, max_members: int, max_bytes: 
     for member in everything:
         if member.is_dir():
             continue
+        member.filename = _spelled(member)
         _check_member(member, path)
         hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(member.filename).parts)
         if _suffix(member) in SUFFIXES | SIDE_FILES and not hidden:
@@ -152,6 +167,8 @@ def _unpack_all(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder
         except FileExistsError:
             raise SourceError(f"{path.name} holds {member.filename!r} twice, or as a file and a folder: make it again.") from None
         except OSError as error:
+            if error.errno is None:  # bzip2 on damaged bytes
+                raise zipfile.BadZipFile(f"{member.filename}: {error}") from error
             raise SourceError(f"{path.name} holds {member.filename!r}, which cannot be written ({error.strerror or error}).") from error
         if room < 0:
             raise SourceError(f"{path.name} unpacks to more than it says: it is damaged or made to do harm.")

@@ -21,6 +21,7 @@ from explorer.errors import UserError
 TABLES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.parquet")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_file", "image_name", "image_path", "img", "path")
 TEXT_COLUMNS = ("captions", "references", "text", "caption", "reference", "sentences", "sentence", "description")
+TOO_DEEP = "is not JSON that can be used: lists in lists, too deep to be read"
 
 
 class TableError(UserError):
@@ -51,7 +52,11 @@ def read(path: Path) -> Table:
         if not file:
             table.problems.append((line, "names no file"))
             continue
-        found = references(row)
+        try:
+            found = references(row)
+        except RecursionError:
+            table.problems.append((line, TOO_DEEP))
+            continue
         if _has_blank(row, found):
             table.blanks.append((line, file))
         table.rows.append((line, file, found))
@@ -135,15 +140,30 @@ def _texts(value) -> list[str]:
         return []
 
 
+# A text in quotes as Python writes it, and a list of them with or without commas. Nothing is tried twice (*+), so
+# that no cell takes long.
+QUOTED = r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\""
+WRITTEN_LIST = re.compile(rf"\[\s*+(?:(?:{QUOTED}|None|nan)[\s,]*+)*+\]", re.DOTALL)
+
+
 def _listed(text: str) -> list[str]:
-    """A list written into a cell of a csv, as JSON or as pandas writes it; any other text in brackets is just text."""
-    for parse in (json.loads, ast.literal_eval):
+    """A list written into a cell of a csv, as JSON or as pandas writes it; any other text in brackets is just text.
+
+    pandas writes the lists of a parquet file without commas, ['a dog' 'a cat']. Python would join those two,
+    so its parser is given one quoted text at a time.
+    """
+    text = text.strip()
+    try:
+        value = json.loads(text)
+        if isinstance(value, list) and all(item is None or isinstance(item, str) for item in value):
+            return [item for item in value if item is not None]
+    except (ValueError, RecursionError):
+        pass
+    if WRITTEN_LIST.fullmatch(text):
         try:
-            value = parse(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
+            return [ast.literal_eval(f"({found})") for found in re.findall(QUOTED, text, re.DOTALL)]
+        except (ValueError, SyntaxError):  # an escape that is none
+            pass
     return [text]
 
 
@@ -181,8 +201,11 @@ def _jsonl(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
             continue
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError):
+        except ValueError:
             table.problems.append((number, "is not JSON"))
+            continue
+        except RecursionError:
+            table.problems.append((number, TOO_DEEP))
             continue
         if isinstance(row, dict):
             yield number, row
@@ -195,7 +218,8 @@ def _csv(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
     head = next((line for line in lines if line.strip()), "")
     if table.problems and table.problems[0][0] == 1:
         raise TableError(f"{path.name} has no readable header: line 1 {table.problems[0][1]}.")
-    records = _records(lines, max(",;\t", key=head.count), table)
+    bare = re.sub('"[^"]*"', "", head)  # a comma inside a quoted name parts nothing
+    records = _records(lines, max(",;\t", key=bare.count), table)
     names = [name.strip() for name in next(records, (0, []))[1]]
     for line, record in records:
         if any(_filled(extra) for extra in record[len(names) :]):
@@ -244,7 +268,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict]]:
 
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+    except Exception as error:  # whatever pyarrow raises, a date past the year 9999 among it, the file is what is wrong
         raise TableError(f"{path.name} cannot be read as parquet: {(str(error).splitlines() or ['damaged'])[0][:160]}.") from error
     for number, row in enumerate(rows, 1):
         file = row.get("image")

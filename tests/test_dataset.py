@@ -239,3 +239,56 @@ def test_a_second_reading_opens_no_picture_again(tmp_path):
         path.write_bytes(b"x" * stat.st_size)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert read(root, cache=tmp_path / "cache").examples == first.examples
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named_and_a_table_too(tmp_path):
+    root = folder_of(tmp_path / "photos", 3)
+    (root / "good01.png").chmod(0)
+    dataset = read(root)
+    assert [(p.file, p.kind, p.left_out) for p in dataset.problems] == [("good01.png", d.UNREADABLE, True)]
+    assert "permission denied" in dataset.problems[0].reason and len(dataset.examples) == 2
+    (root / "metadata.jsonl").chmod(0)
+    with pytest.raises(TableError, match="metadata.jsonl cannot be read: Permission denied"):
+        read(root)
+
+
+def test_a_file_name_that_is_not_utf_8_is_told_and_costs_no_other(tmp_path):
+    """Such a name can be opened but not written into any JSON: it would end the reading, or the run."""
+    root = folder_of(tmp_path / "photos", 3)
+    try:
+        with open(os.fsencode(root) + b"/caf\xe9.png", "wb") as file:
+            file.write(encoded(picture(30)))
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    for _ in range(2):
+        dataset = read(root, cache=tmp_path / "cache")
+        assert [(p.file, p.kind, p.left_out) for p in dataset.problems] == [("caf?.png", d.UNREADABLE, True)]
+        assert "not UTF-8: rename it" in dataset.problems[0].reason and len(dataset.captioned) == 3
+
+
+def test_an_image_that_repeats_itself_is_one_image(tmp_path):
+    for number in range(4):
+        picture(number).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("A dog\na dog\n")
+    assert read(tmp_path).problems == ()
+    picture(4).save(tmp_path / "4.png")
+    (tmp_path / "4.txt").write_text("a dog")
+    assert [p.reason.split(":")[0] for p in read(tmp_path).problems] == ["is the reference of 5 images"]
+
+
+def test_the_fingerprint_asks_for_no_order_of_references(tmp_path):
+    for name, texts in (("one", ["a dog", "a cat"]), ("two", ["a cat", "a dog"])):
+        (tmp_path / name).mkdir()
+        picture(1).save(tmp_path / name / "a.png")
+        write_table(tmp_path / name, [{"file_name": "a.png", "captions": texts}])
+    assert read(tmp_path / "one").fingerprint == read(tmp_path / "two").fingerprint
+
+
+def test_a_row_of_lists_without_end_costs_its_caption_and_not_the_reading(tmp_path):
+    root = folder_of(tmp_path / "photos", 3)
+    picture(31).save(root / "deep.png")
+    add_row(root, '{"file_name": "deep.png", "captions": ' + "[" * 3_000 + "]" * 3_000 + "}")
+    dataset = read(root)
+    assert {(p.file, p.kind) for p in dataset.problems} == {("metadata.jsonl, line 4", d.BAD_LINE), ("deep.png", d.NO_CAPTION)}
+    assert len(dataset.captioned) == 3

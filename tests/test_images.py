@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from pictures_helper import encoded, picture
 from PIL import Image
 
-from explorer.images import ImageError, image_id, open_image, perceptual_hash, thumbnail
+from explorer.images import ImageError, image_id, measure, open_image, perceptual_hash, thumbnail
 
 
 def pixel(path, at=(5, 5)):
@@ -99,3 +101,32 @@ def test_a_thumbnail_is_made_once(tmp_path):
     first = thumbnail(tmp_path / "a.png", 64, tmp_path / "cache", "key")
     (tmp_path / "a.png").unlink()
     assert thumbnail(tmp_path / "a.png", 64, tmp_path / "cache", "key") == first
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_picture_that_may_not_be_read_is_named_with_the_reason(tmp_path):
+    picture(8).save(tmp_path / "mine.png")
+    (tmp_path / "mine.png").chmod(0)
+    for look in (open_image, measure, image_id):
+        with pytest.raises(ImageError, match="^mine.png cannot be read.*: permission denied"):
+            look(tmp_path / "mine.png")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_the_size_told_is_that_of_the_upright_picture(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    picture(9, (60, 30)).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert measure(tmp_path / f"a.{suffix}")[:2] == open_image(tmp_path / f"a.{suffix}").size == (30, 60)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_exif_costs_the_turn_and_not_the_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera " * 5
+    data = encoded(picture(10, (60, 30)), "JPEG", exif=exif)
+    at = data.index(b"Exif\0\0") + 6
+    for junk in (b"\xff" * 30, b"\0" * 40, b"MM\0*\0\0\xff\xff"):
+        (tmp_path / "a.jpg").write_bytes(data[:at] + junk + data[at + len(junk) :])
+        assert open_image(tmp_path / "a.jpg").size == (60, 30)

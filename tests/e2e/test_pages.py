@@ -178,7 +178,7 @@ def test_the_view_is_exported_as_csv_and_contact_sheets(chromium, tiny_address):
     page = open_page(chromium, tiny_address)
     page.get_by_role("button", name="Export").first.click()
     page.click("#export")
-    page.wait_for_function("document.querySelector('#exported')?.innerText.includes('comparison.csv')")
+    page.wait_for_function("document.querySelector('#exported')?.innerText.replaceAll('\\n', '').includes('comparison.csv')")
     assert page.inner_text("#exported").count(".png") == 3
 
 
