@@ -15,7 +15,7 @@ from explorer.captions import Caption, Decoding
 from explorer.comparison import Column, Comparison, View
 from explorer.errors import UserError
 from explorer.images import image_id, open_image
-from explorer.ui import html, table
+from explorer.ui import detail, html, table
 from explorer.ui.context import Context
 
 
@@ -134,12 +134,12 @@ def show_detail(context: Context, comparison: Comparison, state: dict):
     large = context.thumb(image["path"], image["image_id"], 760)
     flag = _flag_of(context, state, column, captions)
     return (
-        table.detail_html(comparison, image, captions, column, large),
+        detail.detail_html(comparison, image, captions, column, large),
         gr.update(visible=column.key in captions),
         flag.reason if flag else None,
         flag.corrected_caption if flag else "",
         flag.note if flag else "",
-        table.rest_html(comparison, image, captions, column),
+        detail.rest_html(comparison, image, captions, column),
     )
 
 
