@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from explorer import captions as kept
 from explorer import columns, finetune, worker
+from explorer.engine import Engine
 from explorer.errors import UserError
-from explorer.finetune import Batch, Engine, plan_epoch, rate_at, steps_per_epoch
 from explorer.images import open_image
 from explorer.run import METHODS, Progress, RunConfig, change_config
+from explorer.schedule import Batch, parts, plan_epoch, rate_at, steps_per_epoch
 from explorer.workspace import Workspace
 
 
@@ -196,7 +197,7 @@ def test_one_batch_of_eight_steps_like_eight_batches_of_one(workspace, bases, sh
         # Plain gradient descent: the weights after the step show the gradient itself, AdamW's only its sign.
         engine.optimizer = torch.optim.SGD(engine.weights.values(), lr=1.0)
         rows = list(zip(engine.train_examples[:8], RAGGED, strict=True))
-        step = [Batch(tuple(e for e, _ in part), tuple(r for _, r in part)) for part in finetune._parts(rows, size)]
+        step = [Batch(tuple(e for e, _ in part), tuple(r for _, r in part)) for part in parts(rows, size)]
         loss = engine.learn(engine.prepare(step, 0))
         stepped.append((loss, {name: weight.detach().clone() for name, weight in engine.weights.items()}))
     (loss, one), (same_loss, eight) = stepped
@@ -324,7 +325,6 @@ def test_a_checkpoint_folder_without_its_metadata_does_not_count(workspace, whol
     (folder / "epoch-3" / "checkpoint.json").unlink()
     (folder / "epoch-9").mkdir()
     assert [c.epoch for c in run.checkpoints()] == [1, 2]
-    assert finetune.final_checkpoint(run).epoch == 2
     with pytest.raises(UserError, match="has no checkpoint of epoch 3; it has: 1, 2"):
         run.checkpoint(3)
 
