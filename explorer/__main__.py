@@ -163,9 +163,15 @@ def compare_command(options, workspace: Workspace) -> None:
 
 
 def flags_command(options, workspace: Workspace) -> None:
-    from explorer import flags_csv
+    from explorer import flags_bench, flags_csv
     from explorer.flags import FlagStore
 
+    if options.bench:
+        for line in flags_bench.measure():
+            print(line, flush=True)
+        return
+    if not options.out:
+        raise UserError("No file to write: add --out with the name of a CSV.")
     store = FlagStore(workspace)
     flags_csv.export(store, Path(options.out), spreadsheet=options.spreadsheet)
     print(f"{options.out}: {len(store.list())} flags")
@@ -214,7 +220,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--run", action="append", required=True, help="may be given several times")
     one.add_argument("--out", required=True)
     one = command("flags", flags_command, "write all flags as CSV")
-    one.add_argument("--out", required=True)
+    one.add_argument("--out", help="the CSV to write")
+    one.add_argument("--bench", action="store_true", help="measure a store of 100,000 flags, and 8 processes that flag at once")
     one.add_argument("--spreadsheet", action="store_true", help="escape what a spreadsheet would run as a formula")
     one = command("score", score_command, "score a base on a captioned dataset")
     one.add_argument("--base", default="blip-mini")

@@ -1,7 +1,8 @@
-"""flags.csv: the flags as people open, mail and commit them.
+"""flags.csv: the flags as people open, mail and commit them, and the way back from an edited one.
 
 The workspace's flags.csv holds raw text and round-trips exactly through pandas. The copy made for spreadsheets
-puts an apostrophe before what a spreadsheet would run as a formula and says so in its first column's name.
+puts an apostrophe before what a spreadsheet would run as a formula and says so in its first column's name; coming
+back, the apostrophes are taken off again.
 """
 
 from __future__ import annotations
@@ -9,31 +10,26 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer import files
 from explorer.errors import UserError
-from explorer.flags import COLUMNS, EDITABLE, Flag, FlagStore, check, now
+from explorer.flags import COLUMNS, EDITABLE, Flag, FlagStore, check, flag_id, now
+from explorer.flags_mirror import write_rows
 
 DANGEROUS = tuple("=+-@\t\r\n'") + tuple("＝＋－＠")
 ESCAPED_ID = "flag_id (escaped for spreadsheets)"
-
-
-def write_current(path: Path, flags: Iterable[Flag]) -> None:
-    """Replace ``path`` by all flags, raw, in one step."""
-    files.write_text(path, to_text(flags))
+IDENTITY = ("run", "checkpoint", "image_id", "caption")
+MINE, THEIRS = "mine", "theirs"
 
 
 def to_text(flags: Iterable[Flag], spreadsheet: bool = False) -> str:
     out = io.StringIO(newline="")
-    # Quoting everything keeps leading spaces, line ends and empty texts as they were typed.
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow([ESCAPED_ID if spreadsheet and name == "flag_id" else name for name in COLUMNS])
-    for flag in flags:
-        values = [flag.row()[name] for name in COLUMNS]
-        writer.writerow([escape(value) for value in values] if spreadsheet else values)
+    heads = [ESCAPED_ID if spreadsheet and name == "flag_id" else name for name in COLUMNS]
+    rows = (flag.values() for flag in flags)
+    write_rows(out, ([escape(value) for value in row] for row in rows) if spreadsheet else rows, heads)
     return out.getvalue()
 
 
@@ -57,21 +53,27 @@ def export(store: FlagStore, path: Path, spreadsheet: bool = False, flags: Itera
 
 @dataclass(frozen=True)
 class Change:
-    """One flag as the store has it (None: unknown to it) and as the file wants it. ``conflict``: the store's is newer."""
+    """One flag as the store has it (None: unknown to it) and as the file wants it, what only the store changed kept.
 
+    ``conflicts``: the fields that were changed on both sides since the file was written, to different values, or of
+    which nobody knows any more what they were when it was.
+    """
+
+    line: int
     before: Flag | None
     after: Flag
-    conflict: bool
+    conflicts: tuple[str, ...] = ()
 
     def fields(self) -> list[tuple[str, str, str]]:
-        """(name, old, new) of what differs."""
-        if self.before is None:
-            return [("flag", "", "new")]
-        return [
-            (name, getattr(self.before, name), getattr(self.after, name))
-            for name in EDITABLE
-            if getattr(self.before, name) != getattr(self.after, name)
-        ]
+        """(name, old, new) of what differs; of a flag the store does not know, what is filled."""
+        old = {name: getattr(self.before, name) if self.before else "" for name in EDITABLE}
+        return [(name, old[name], getattr(self.after, name)) for name in EDITABLE if old[name] != getattr(self.after, name)]
+
+    def resolved(self, side: str) -> Flag:
+        """The flag after a person chose: "theirs" takes the file's side in every conflict, "mine" the store's."""
+        if side == THEIRS or self.before is None:
+            return self.after
+        return replace(self.after, **{name: getattr(self.before, name) for name in self.conflicts})
 
 
 @dataclass(frozen=True)
@@ -85,62 +87,120 @@ class Import:
 
 def read(store: FlagStore, path: Path) -> Import:
     """Compare an edited CSV with the store; changes nothing. Raises UserError when it is no CSV of flags."""
-    rows, escaped = _rows(path)
-    changes, problems, unchanged = [], [], 0
-    for line, row in rows:
+    known = {flag.flag_id: flag for flag in store.list()}
+    changes, problems, unchanged, seen = [], [], 0, {}
+    for line, row, escaped in _rows(path, problems):
         try:
             after = _flag(row, escaped)
+            if after.flag_id in seen:
+                raise UserError(f"names the same flag as line {seen[after.flag_id]}: one of them is enough")
+            seen[after.flag_id] = line
+            change = _compared(store, line, known.get(after.flag_id), after)
         except UserError as error:
             problems.append((line, str(error)))
             continue
-        before = store.get(after.flag_id)
-        if before is not None:
-            wanted = replace(before, **{name: getattr(after, name) for name in EDITABLE})
-            if wanted == before:
-                unchanged += 1
-                continue
-            changes.append(Change(before, wanted, conflict=before.updated > after.updated))
+        if change is None:
+            unchanged += 1
         else:
-            changes.append(Change(None, after, conflict=False))
-    return Import(tuple(changes), tuple(problems), unchanged)
+            changes.append(change)
+    return Import(tuple(changes), tuple(sorted(problems)), unchanged)
 
 
-def apply(store: FlagStore, changes: Iterable[Change]) -> int:
-    """Make the changes, all or none, undone as one; how many there were."""
-    stamp = now()
-    flags = [replace(change.after, updated=stamp) for change in changes]
+def _compared(store: FlagStore, line: int, before: Flag | None, after: Flag) -> Change | None:
+    """What a row changes; None when it changes nothing. Raises UserError for a row that is of no flag."""
+    if before is None:
+        if after.flag_id != flag_id(*(getattr(after, name) for name in IDENTITY)):
+            raise UserError(f"names the flag {after.flag_id!r}, which is not known here")
+        return Change(line, None, after)
+    for name in IDENTITY:
+        if getattr(before, name) != getattr(after, name):
+            raise UserError(f"names the flag {after.flag_id!r} but has another {name.replace('_', ' ')}: only {', '.join(EDITABLE)} can change")
+    written = before if before.updated == after.updated else store.as_it_was(before.flag_id, after.updated)
+    wanted, conflicts = {}, []
+    for name in EDITABLE:
+        mine, theirs = getattr(before, name), getattr(after, name)
+        then = getattr(written, name) if written else None
+        if theirs in (mine, then):
+            continue
+        wanted[name] = theirs
+        if mine != then:
+            conflicts.append(name)
+    return Change(line, before, replace(before, **wanted), tuple(conflicts)) if wanted else None
+
+
+def apply(store: FlagStore, changes: Iterable[Change], sides: Mapping[str, str] = {}, who: str = "") -> int:
+    """Make the changes, all or none, undone as one; how many flags changed.
+
+    ``sides``: by flag id "mine" or "theirs". A conflict needs one; any other row is left out by "mine". Raises
+    UserError when a conflict has none.
+    """
+    stamp, flags = now(), []
+    for change in changes:
+        side = sides.get(change.after.flag_id)
+        if change.conflicts and side is None:
+            raise UserError(f"Line {change.line} was changed here, too: choose whose {change.conflicts[0].replace('_', ' ')} stays.")
+        if side == MINE and not change.conflicts:
+            continue
+        flag = change.resolved(side or THEIRS)
+        if flag != change.before:
+            flags.append(replace(flag, updated=stamp))
     if flags:
-        store.put_all(flags, f"import of {len(flags)} flags")
+        store.put_all(flags, f"import of {len(flags)} flags", who)
     return len(flags)
 
 
-def _rows(path: Path) -> tuple[list[tuple[int, dict]], bool]:
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def _rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, dict, bool]]:
+    """(line, row by column, whether it is escaped) of every row that can be read."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path.name} is not UTF-8: save it as CSV UTF-8.") from None
-    head = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    names = [name or "" for name in reader.fieldnames or []]
+    lines = list(io.StringIO(text, newline=""))
+    head = lines[0] if lines else ""
+    records = _records(lines, max(",;\t", key=head.count), problems)
+    names = [name.strip() for name in next(records, (0, []))[1]]
     escaped = ESCAPED_ID in names
-    missing = [name for name in COLUMNS if name not in names and not (escaped and name == "flag_id")]
+    names = ["flag_id" if name == ESCAPED_ID else name for name in names]
+    missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise UserError(f"{path.name} is no CSV of flags: it lacks the columns {', '.join(missing)}.")
-    rows = []
-    for row in reader:
-        rows.append((reader.line_num, {**row, "flag_id": row.get(ESCAPED_ID if escaped else "flag_id")}))
-    return rows, escaped
+    for line, record in records:
+        if len(record) != len(names):
+            problems.append((line, f"has {len(record)} fields, not {len(names)}: a comma or a quote got lost"))
+        else:
+            yield line, dict(zip(names, record, strict=True)), escaped
+
+
+def _records(lines: list[str], delimiter: str, problems: list[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each record. One with a stray quote is told, and reading goes on with the line after its first:
+    an unclosed quote would swallow the rows up to the next one."""
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
+        begin = start
+        try:
+            for record in reader:
+                if any(record):
+                    yield begin + 1, record
+                begin = start + reader.line_num
+            return
+        except csv.Error as error:
+            problems.append((begin + 1, f"cannot be read as CSV, look at its quotes ({error})"))
+            start = begin + 1
 
 
 def _flag(row: dict, escaped: bool) -> Flag:
     """The flag of one line. Raises UserError saying what is wrong with it."""
-    if None in row or any(row.get(name) is None for name in COLUMNS):
-        raise UserError("has too many or too few fields: a comma or a quote got lost")
-    values = {f.name: unescape(row[f.name]) if escaped else row[f.name] for f in fields(Flag)}
+    values = {name: unescape(row[name]) if escaped else row[name] for name in COLUMNS}
+    if not values["flag_id"]:
+        raise UserError("has no flag id")
     try:
         references = json.loads(values["references"] or "[]")
     except ValueError:
-        raise UserError("its references are no JSON list") from None
-    if not values["flag_id"]:
-        raise UserError("has no flag id")
+        references = None
+    if not isinstance(references, list):
+        raise UserError("has references that are no JSON list")
     return check(Flag(**{**values, "references": tuple(map(str, references))}))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import fields
 
 import pandas as pd
 import pytest
 
 from explorer import flags_csv
 from explorer.errors import UserError
-from explorer.flags import COLUMNS, REASONS, FlagStore
+from explorer.flags import COLUMNS, Choice, Flag, FlagStore
 
 TEXTS = [
     "a dog, a cat",
@@ -165,85 +160,56 @@ def test_filters_and_counts(store):
     assert store.cells() == {("pets", "epoch-1", "i1"), ("pets", "base", "i1")}
 
 
-FLAGGER = """
-import sys
-from pathlib import Path
-from explorer.flags import FlagStore
-from explorer.workspace import Workspace
-store = FlagStore(Workspace(Path(sys.argv[1])))
-for number in range(int(sys.argv[3])):
-    flag = store.flag("pets", "epoch-1", f"{sys.argv[2]}-{number}", "a.png", ["x"], f"caption {number}", "other")
-    print(flag.flag_id, flush=True)
-"""
+def test_the_columns_of_the_store_are_those_of_a_flag():
+    assert COLUMNS == [f.name for f in fields(Flag)]
 
 
-def test_of_four_processes_with_one_killed_every_acknowledged_flag_is_kept_once(workspace):
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", FLAGGER, str(workspace.root), str(n), "50"],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent.parent,
-        )
-        for n in range(4)
-    ]
-    victim = workers[0]
-    told = [victim.stdout.readline().strip() for _ in range(10)]
-    victim.send_signal(signal.SIGKILL)
-    while any(worker.poll() is None for worker in workers):  # the CSV is whole whenever it is looked at
-        rows = as_pandas(workspace)
-        assert all(set(row) == set(COLUMNS) and row["reason"] in REASONS for row in rows)
-        time.sleep(0.02)
-    told += [line.strip() for worker in workers for line in worker.stdout if line.strip()]
-    kept = [row["flag_id"] for row in as_pandas(workspace)]
-    assert len(kept) == len(set(kept)) and set(told) <= set(kept)
-    assert len(told) >= 160
-    assert kept == [f.flag_id for f in FlagStore(workspace).list()]
+def test_each_reviewer_undoes_ones_own_changes(store):
+    mine, theirs = flag(store, image="mine", reviewer="anna"), flag(store, image="theirs", reviewer="ben")
+    assert store.undo("anna").startswith("flag") and store.list() == [theirs]
+    assert store.undo("anna") is None
+    flag(store, image="more", reviewer="ben")
+    assert store.redo("anna").startswith("flag") and store.get(mine.flag_id) == mine
 
 
-def test_an_edited_csv_is_shown_as_changes_before_it_is_applied(store, workspace, tmp_path):
-    kept = [flag(store, image=f"i{n}") for n in range(3)]
-    table = pd.read_csv(workspace.flags_csv, dtype=str, keep_default_na=False)
-    table.loc[0, "corrected_caption"] = "a tongue, out"
-    table.loc[1, "status"] = "dismissed"
-    table.to_csv(tmp_path / "edited.csv", index=False)
-    time.sleep(0.01)
-    store.edit(kept[1].flag_id, note="meanwhile")
-    found = flags_csv.read(store, tmp_path / "edited.csv")
-    assert [(c.after.image_id, c.conflict) for c in found.changes] == [("i0", False), ("i1", True)]
-    assert found.changes[0].fields() == [("corrected_caption", "", "a tongue, out")]
-    assert found.unchanged == 1 and store.get(kept[0].flag_id) == kept[0]
-    assert flags_csv.apply(store, found.changes) == 2
-    assert [f.corrected_caption for f in store.list()] == ["a tongue, out", "", ""]
-    store.undo()
-    assert store.get(kept[0].flag_id) == kept[0]
+def test_an_undo_never_takes_back_what_somebody_else_did_since(store):
+    kept = flag(store, reviewer="anna")
+    store.edit(kept.flag_id, "ben", note="seen")
+    with pytest.raises(UserError, match="somebody changed the same flag since"):
+        store.undo("anna")
+    assert store.get(kept.flag_id).note == "seen"
+    assert store.undo() and store.undo() and store.list() == []
 
 
-def test_damaged_lines_are_told_by_number_and_the_rest_is_used(store, workspace, tmp_path):
-    kept = [flag(store, image=f"i{n}") for n in range(3)]
-    table = pd.read_csv(workspace.flags_csv, dtype=str, keep_default_na=False)
-    table.loc[0, "reason"] = "ugly"
-    table.loc[1, "references"] = "[broken"
-    table.loc[2, "note"] = "fine"
-    table.to_csv(tmp_path / "edited.csv", index=False, sep=";")
-    found = flags_csv.read(store, tmp_path / "edited.csv")
-    assert [line for line, _ in found.problems] == [2, 3]
-    assert [c.after.note for c in found.changes] == ["fine"]
-    with pytest.raises(UserError, match="lacks the columns"):
-        (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-        flags_csv.read(store, tmp_path / "other.csv")
-    assert store.list() == kept
+def test_the_history_of_a_flag_tells_who_changed_what(store):
+    kept = flag(store, reviewer="anna")
+    store.edit(kept.flag_id, "ben", corrected_caption="a tongue")
+    store.edit_all([kept.flag_id], "anna", status="dismissed")
+    store.undo("anna")
+    told = [(event.who, event.fields[-1], event.undone) for event in FlagStore(store.workspace).history(kept.flag_id)]
+    assert told[1:] == [("ben", ("corrected_caption", "", "a tongue"), False), ("anna", ("status", "open", "dismissed"), True)]
+    assert told[0][0] == "anna" and not told[0][2]
+    assert store.as_it_was(kept.flag_id, kept.updated) == kept and store.as_it_was(kept.flag_id, "never") is None
 
 
-def test_an_import_is_applied_whole_or_not_at_all(store):
-    kept = [flag(store, image=f"i{n}") for n in range(2)]
-    changes = [
-        flags_csv.Change(kept[0], replace(kept[0], note="good"), False),
-        flags_csv.Change(kept[1], replace(kept[1], reason="ugly"), False),
-    ]
-    with pytest.raises(UserError):
-        flags_csv.apply(store, changes)
-    assert store.list() == kept
+def test_a_caption_found_right_is_judged_and_can_be_undone(store):
+    kept = flag(store)
+    store.approve("pets", "epoch-1", "i9", "a dog", "anna")
+    assert len(store.judged()) == 2 and kept.flag_id in store.judged() and store.list() == [kept]
+    store.undo("anna")
+    assert store.judged() == {kept.flag_id}
+
+
+def test_flags_are_found_page_by_page_in_the_database(store):
+    kept = [flag(store, image=f"i{n}", reason="grammar" if n % 2 else "other", reviewer="ab"[n % 2]) for n in range(6)]
+    assert store.find(Choice(), limit=2, offset=1, newest_first=True) == [kept[4], kept[3]]
+    assert store.find(Choice(reason="grammar", reviewer="b"), limit=2) == [kept[1], kept[3]]
+    assert store.ids(Choice(ids=frozenset([kept[5].flag_id, "gone"]))) == [kept[5].flag_id]
+    assert store.counts(Choice(reviewer="a"))["reason"] == {"other": 3}
+    assert store.reviewed() == (0, 6)
+    store.edit(kept[0].flag_id, status="dismissed")
+    store.edit(kept[1].flag_id, corrected_caption="a tongue")
+    assert store.reviewed() == (2, 6)
 
 
 def test_the_store_is_not_readable_by_halves_when_the_disk_is_read_only(store, workspace):

@@ -167,7 +167,7 @@ def import_html(found: flags_csv.Import) -> str:
     """What an edited CSV would change, line by line, before anything is changed."""
     rows = []
     for change in found.changes[:200]:
-        conflict = " <strong>(changed here since the file was written)</strong>" if change.conflict else ""
+        conflict = " <strong>(changed here since the file was written)</strong>" if change.conflicts else ""
         fields = "".join(
             f'<br><span class="x-small">{html.text(name.replace("_", " "))}: </span><span class="x-words"><del>{html.text(old)}</del> <ins>{html.text(new)}</ins></span>'
             for name, old, new in change.fields()
