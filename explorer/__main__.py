@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from explorer.errors import UserError
+from explorer.run import BEST_BY, KEEP, METHODS, REFERENCES
 from explorer.settings import Settings
 from explorer.workspace import Workspace
 
@@ -41,27 +42,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def finetune_command(options, workspace: Workspace) -> None:
-    from explorer import plan, worker
-    from explorer.run import Run, change_config
+    from explorer import ranks, worker
+    from explorer.run import Run
+
+    with ranks.joined() as group:  # one process, unless torchrun or accelerate has started several
+        run = Run(group.agree(lambda: chosen_run(options, workspace)))
+        for progress in worker.work(run, workspace, group):
+            line = progress_line(progress) if group.first else ""
+            if line:
+                print(line, flush=True)
+        if group.first:
+            print(f"run folder: {run.folder}")
+
+
+def chosen_run(options, workspace: Workspace) -> Path:
+    """The folder of the run to work on: a new one, or the one to resume, with what was asked to change in it."""
+    from explorer import plan
 
     if options.resume:
-        run = Run(workspace.run_folder(options.resume))
-        run.config.check()  # says so when there is no such run
-        if run.status().state != "running":  # a request to stop that a killed process could not heed is not for this one
-            (run.folder / "stop").unlink(missing_ok=True)
-        if options.epochs is not None and options.epochs != run.config.epochs:
-            if options.epochs < len(run.checkpoints()):
-                done = len(run.checkpoints())
-                raise UserError(f"The run {run.name!r} has {done} epochs already: give a larger number to add epochs.")
-            run = change_config(run, epochs=options.epochs)
-    else:
-        run = plan.make_run(workspace, chosen_config(options, workspace))
-        print(f"run {run.name}: {len(run.examples('train'))} training and {len(run.examples('validation'))} validation images")
-    for progress in worker.work(run, workspace):
-        line = progress_line(progress)
-        if line:
-            print(line, flush=True)
-    print(f"run folder: {run.folder}")
+        return resumed_run(options, workspace)
+    run = plan.make_run(workspace, chosen_config(options, workspace))
+    print(f"run {run.name}: {len(run.examples('train'))} training and {len(run.examples('validation'))} validation images")
+    return run.folder
+
+
+def resumed_run(options, workspace: Workspace) -> Path:
+    from explorer.run import Run, add_epochs, change_config
+
+    run = Run(workspace.run_folder(options.resume))
+    run.config.check()  # says so when there is no such run
+    if run.status().state != "running":  # a request to stop that a killed process could not heed is not for this one
+        (run.folder / "stop").unlink(missing_ok=True)
+    if options.epochs is not None and options.epochs != run.config.epochs:
+        run = add_epochs(run, options.epochs)
+    given = {name: getattr(options, name) for name in ("best_by", "keep", "patience") if getattr(options, name) is not None}
+    return (change_config(run, **given) if given else run).folder
 
 
 def chosen_config(options, workspace: Workspace):
@@ -237,12 +252,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_finetune(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--base", default="blip-mini", help="blip-mini, a Hub id, or a folder")
+    one.add_argument("--base", default="blip-mini", help="blip-mini, a Hub id, a folder, or a checkpoint of a run: run@epoch")
     one.add_argument("--data", help="an image folder, a zip, a Hub dataset, or scenes")
     one.add_argument("--name", help="the run's name; made from base and data when left out")
     one.add_argument("--resume", metavar="NAME", help="go on with a run; with --epochs, add epochs to it")
     one.add_argument("--epochs", type=int)
-    one.add_argument("--method", choices=["full", "decoder", "lora", "lora-vision"])
+    one.add_argument("--method", choices=list(METHODS))
     one.add_argument("--batch-size", type=int)
     one.add_argument("--accumulate", type=int)
     one.add_argument("--learning-rate", type=float)
@@ -251,12 +266,15 @@ def add_finetune(one: argparse.ArgumentParser) -> None:
     one.add_argument("--validation", type=float, help="share of images kept for validation")
     one.add_argument("--validation-images", type=int)
     one.add_argument("--no-augment", dest="augment", action="store_false", default=None)
-    one.add_argument("--references", choices=["all", "sample"])
+    one.add_argument("--references", choices=REFERENCES)
     one.add_argument("--label-smoothing", type=float)
     one.add_argument("--weight-decay", type=float)
     one.add_argument("--warmup", type=float)
     one.add_argument("--lora-rank", type=int)
     one.add_argument("--probes", type=int)
+    one.add_argument("--best-by", choices=BEST_BY, help="the score that decides the best epoch")
+    one.add_argument("--keep", choices=KEEP, help="which checkpoints stay; captions of the others do")
+    one.add_argument("--patience", type=int, help="end after so many epochs without a better one; 0: never")
     add_decoding(one)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from explorer import lazy
+from explorer import lazy, origin
 from explorer.captions import Caption, Decoding
 from explorer.errors import UserError
 from explorer.families import FAMILIES, Family, text_limit, use_fast_attention
@@ -93,7 +93,7 @@ def _first_line(error: Exception) -> str:
 
 
 def load_config(base: str):
-    return _open(base, lazy.transformers().AutoConfig.from_pretrained, "config")
+    return _open(origin.unfold(base)[0], lazy.transformers().AutoConfig.from_pretrained, "config")
 
 
 def family_of(base: str) -> Family:
@@ -106,7 +106,7 @@ def family_of(base: str) -> Family:
 
 def load_tokenizer(base: str):
     """The base's tokenizer. Without its files transformers makes an empty one, to which every word is unknown."""
-    tokenizer = _open(base, lazy.transformers().AutoTokenizer.from_pretrained, "tokenizer")
+    tokenizer = _open(origin.unfold(base)[0], lazy.transformers().AutoTokenizer.from_pretrained, "tokenizer")
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ModelError(
             f"The base {base!r} cannot be opened: its tokenizer cannot be read: it has no words; add tokenizer.json or vocab.txt."
@@ -362,18 +362,28 @@ def whole(base: str, model: nn.Module, report: dict) -> nn.Module:
     return model
 
 
+def merged(model: nn.Module, adapters: Sequence[Path]) -> nn.Module:
+    """``model`` with LoRA adapters worked into its weights, one after the other (Hu et al., 2021: W + BA)."""
+    for adapter in adapters:
+        from peft import PeftModel
+
+        model = _open(str(adapter), lambda folder: PeftModel.from_pretrained(model, folder).merge_and_unload(), "adapter")  # noqa: B023
+        model.requires_grad_(True)  # peft has frozen it, and a full fine-tune may follow
+    return model
+
+
 def load(base: str, device: torch.device | None = None) -> Captioner:
-    """Open a base from a Hub id or a folder.
+    """Open a base from a Hub id or a folder; a folder of a checkpoint or of a run's start is unfolded (see origin.py).
 
     Safetensors only, and no code from the repository is run. Raises ModelError with the remedy.
     """
     transformers = lazy.transformers()
-    family = family_of(base)
+    family, (root, adapters) = family_of(base), origin.unfold(base)
     device = device or best_device()
     be_quiet()
     options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    opened = _open(base, lambda name: transformers.AutoModelForImageTextToText.from_pretrained(name, **options), "weights")
-    model = whole(base, *opened)
-    processor = _open(base, lambda name: transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
+    opened = _open(root, lambda name: transformers.AutoModelForImageTextToText.from_pretrained(name, **options), "weights")
+    model = merged(whole(root, *opened), adapters)
+    processor = _open(root, lambda name: transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
     model = use_fast_attention(model).to(device).eval()
     return Captioner(base, family, model, load_tokenizer(base), processor, device, half_type(device))

@@ -33,12 +33,17 @@ class Shelf:
     def captioner(self, run: Run, epoch: int) -> Captioner:
         """The captioner of ``run`` at ``epoch`` (0: the base), loaded when it is not. Hold ``lock`` while using it."""
         if epoch == 0:
-            return self._model(self.workspace.base_folder(run.config.base)).use(None)
+            return self._base(run).use(None)
         checkpoint = run.checkpoint(epoch)
         if checkpoint.adapter:
-            return self._model(self.workspace.base_folder(run.config.base)).use(checkpoint.folder)
+            return self._base(run).use(checkpoint.folder)
         # A deleted run's name may come back: weights made at another time are another model.
         return self._model(str(checkpoint.folder), (checkpoint.folder / "checkpoint.json").stat().st_mtime_ns).use(None)
+
+    def _base(self, run: Run) -> Captioner:
+        base = run.base(self.workspace)
+        link = Path(base) / "1" / "checkpoint.json"  # a run that began from a checkpoint: its name may come back, too
+        return self._model(base, link.stat().st_mtime_ns if link.exists() else 0)
 
     def _model(self, name: str, made: int = 0) -> Captioner:
         key = (name, made)

@@ -340,7 +340,7 @@ def default_columns(runs: Sequence[Run]) -> list[Column]:
         if run.config.base not in bases:
             found.append(Column(run.name, 0))
         bases.add(run.config.base)
-        found += [Column(run.name, checkpoint.epoch) for checkpoint in run.checkpoints()]
+        found += [Column(run.name, epoch) for epoch in run.epochs()]
     return found
 
 

@@ -7,6 +7,7 @@ number alone, so a resumed run repeats an uninterrupted one bit for bit on CPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -15,14 +16,18 @@ import torch
 
 from explorer import captioner as captioners
 from explorer import captions as kept
-from explorer import methods, metrics
+from explorer import memory, methods, metrics
 from explorer.captions import Caption
 from explorer.errors import UserError
 from explorer.eyes import Eyes
 from explorer.features import FeatureStore
+from explorer.ranks import Ranks
 from explorer.run import Progress, Run
 from explorer.schedule import LARGEST, Batch, generator, parts, plan_epoch, rate_at, steps_per_epoch
 from explorer.workspace import Workspace
+
+Seen = tuple[Batch, torch.Tensor]
+"""A batch and its pixels or kept features, a row an example."""
 
 
 class Stopped(Exception):
@@ -30,21 +35,26 @@ class Stopped(Exception):
 
 
 class Engine:
-    """A loaded run: the model ready for its method, its examples, and where it stands."""
+    """A loaded run: the model ready for its method, its examples, and where it stands.
 
-    def __init__(self, run: Run, workspace: Workspace, stop: Callable[[], bool]):
-        self.run, self.config, self.workspace, self.stop = run, run.config, workspace, stop
+    With several processes each holds such an engine and looks at its share of every batch (see ranks.py).
+    """
+
+    def __init__(self, run: Run, workspace: Workspace, stop: Callable[[], bool], ranks: Ranks = Ranks()):
+        self.run, self.config, self.workspace, self.stop, self.ranks = run, run.config, workspace, stop, ranks
         self.train_examples = resolved(run, "train")
         self.validation = resolved(run, "validation")
         self.steps = self.config.epochs * steps_per_epoch(len(self.train_examples), self.config)
         self.step = self.epochs_done = 0
         self.loss_sum, self.loss_tokens = 0.0, 0
+        self.pieces = 1  # into how many parts a batch is cut because memory ran out
+        self.notes: dict[str, str] = {}  # what the person should know, by code; each is told once
         self.before = max((row.get("seconds", 0.0) for row in run.log()), default=0.0)
         self.started = monotonic()
 
     def load(self) -> None:
         torch.manual_seed(self.config.seed % LARGEST)
-        self.captioner = captioners.load(self.workspace.base_folder(self.config.base))
+        self.captioner = captioners.load(self.run.base(self.workspace))
         vision = self.captioner.family.vision(self.captioner.model)
         self.size = sum(weight.numel() for weight in self.captioner.model.parameters())
         frozen = methods.freezes_vision(self.config.method)
@@ -63,28 +73,73 @@ class Engine:
         return round(self.before + monotonic() - self.started, 3)
 
     def heed_stop(self) -> None:
-        if self.stop():
+        if self.ranks.any(self.stop()):
             raise Stopped
+
+    def progress(self, kind: str, epoch: int = 0, **values) -> Progress:
+        return Progress(kind, epoch, self.step, values)
+
+    def share_notes(self) -> None:
+        """Let every process know what each has left out or run into; the first one tells."""
+        for left_out, notes in self.ranks.gather((self.eyes.left_out, self.notes)):
+            self.eyes.left_out |= left_out
+            self.notes |= notes
 
     # -- learning
 
-    def learn(self, ready: list[tuple[Batch, torch.Tensor]]) -> float:
-        """One optimizer step over its batches; the mean plain loss a token. Smoothing only shapes the gradient."""
-        encoded = [self.captioner.ids([text for group in batch.references for text in group]) for batch, _ in ready]
-        tokens = sum(int(mask[:, 1:].sum()) for _, mask in encoded)
+    def learn(self, ready: list[Seen]) -> dict | None:
+        """One optimizer step over its batches, all processes' together: {loss, images}; None when nobody sees a picture.
+
+        ``loss`` is the mean plain loss a token. Smoothing only shapes the gradient.
+        """
+        texts = [text for batch, _ in ready for group in batch.references for text in group]
+        tokens = int(self.captioner.ids(texts)[1][:, 1:].sum()) if texts else 0
+        tokens, images = self.ranks.sum(tokens, sum(len(batch.examples) for batch, _ in ready))
+        if not tokens:
+            return None
         self.captioner.model.train()
         if self.frozen:  # a missing feature is encoded meanwhile: the frozen tower never drops out
             self.captioner.family.vision(self.captioner.model).eval()
-        total = 0.0
-        for (batch, seen), (ids, mask) in zip(ready, encoded, strict=True):
-            owner = torch.tensor([row for row, group in enumerate(batch.references) for _ in group], device=ids.device)
-            features = seen if self.frozen else self.captioner.encode_pixels(seen)
-            plain, smoothed, _ = self.captioner.losses(features[owner], ids, mask, self.config.label_smoothing)
-            self.scaler.scale(smoothed / tokens).backward()
-            total += plain.item()
+        (total,) = self.ranks.sum(self.gradients(ready, tokens))
+        self.ranks.sum_gradients(self.weights.values())
         self._update()
         self.loss_sum, self.loss_tokens = self.loss_sum + total, self.loss_tokens + tokens
-        return total / tokens
+        return {"loss": total / tokens, "images": int(images)}
+
+    def gradients(self, ready: list[Seen], tokens: float) -> float:
+        """Add up the gradients of this process's batches; their summed loss. Halves them for good when memory runs out."""
+        while True:
+            # Dropout of this step, whenever it is run and however often; each process drops out its own.
+            torch.manual_seed((self.config.seed * 1_000_003 + self.step + self.ranks.rank * 999_983_000_000) % LARGEST)
+            try:
+                return sum(self._backward(piece, tokens) for seen in ready for piece in cut(seen, self.pieces))
+            except Exception as error:
+                if not memory.ran_out(error):
+                    raise
+            self._halve(max(len(batch.examples) for batch, _ in ready))
+
+    def _backward(self, piece: Seen, tokens: float) -> float:
+        batch, seen = piece
+        ids, mask = self.captioner.ids([text for group in batch.references for text in group])
+        owner = torch.tensor([row for row, group in enumerate(batch.references) for _ in group], device=ids.device)
+        features = seen if self.frozen else self.captioner.encode_pixels(seen)
+        plain, smoothed, _ = self.captioner.losses(features[owner], ids, mask, self.config.label_smoothing)
+        self.scaler.scale(smoothed / tokens).backward()
+        return plain.item()
+
+    def _halve(self, images: int) -> None:
+        """Cut batches into twice as many parts. Raises UserError when they are single images already."""
+        if self.pieces >= images:
+            raise UserError(memory.NO_ROOM)
+        self.optimizer.zero_grad(set_to_none=True)
+        memory.free()
+        self.pieces *= 2
+        size = max(1, math.ceil(images / self.pieces))
+        self.notes[f"memory:{self.pieces}"] = (
+            f"The memory ran out at step {self.step + 1}: from here each batch is learned {size} {'image' if size == 1 else 'images'} at a "
+            f"time, {self.pieces} parts a step. A step still counts {self.config.batch_size * self.config.accumulate} images and its "
+            "gradient is the same; it only takes longer."
+        )
 
     def _update(self) -> None:
         for group in self.optimizer.param_groups:
@@ -96,11 +151,15 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def prepare(self, step: list[Batch], number: int) -> list[tuple[Batch, torch.Tensor]]:
+    def prepare(self, step: list[Batch], number: int) -> list[Seen]:
         """A step's batches with their pixels or kept features, made while the step before is learned."""
-        draw = generator(self.config.seed, 2, number)
+
+        def draw(example: dict) -> torch.Generator:
+            return generator(self.config.seed, 2, number, int(example["image_id"][:12], 16))
+
         ready = []
         for batch in step:
+            batch = batch.part(slice(self.ranks.rank, None, self.ranks.size))
             kept, seen = self.eyes.input(batch.examples, draw)
             if seen is not None:
                 ready.append((batch.only(kept), seen))
@@ -109,9 +168,11 @@ class Engine:
     # -- the pieces of a run
 
     def fill_features(self) -> Iterator[Progress]:
-        for done, total in self.eyes.fill(self.train_examples + self.validation):
-            yield self.progress("features", done=done, total=total)
-            self.heed_stop()
+        for done, total in self.eyes.fill(self.ranks.share(self.train_examples + self.validation)):
+            yield self.progress("features", done=done * self.ranks.size, total=total * self.ranks.size)
+            if self.stop():  # each process by itself: they have different numbers of images to look at
+                break
+        self.heed_stop()
 
     def train_epoch(self, epoch: int) -> Iterator[Progress]:
         """The steps of ``epoch`` that are not done yet."""
@@ -123,20 +184,19 @@ class Engine:
             ready = waiting.result()
             if place + 1 < len(steps):
                 waiting = self.pool.submit(self.prepare, steps[place + 1], self.step + 1)
-            torch.manual_seed((self.config.seed * 1_000_003 + self.step) % LARGEST)  # dropout of this step, whenever it is run
             rate = rate_at(self.step, self.steps, self.config)
-            if not ready:
+            learned = self.learn(ready)
+            if learned is None:
                 self.pass_over()
                 continue
-            loss = self.learn(ready)
-            images = sum(len(batch.examples) for batch, _ in ready)
-            yield self.progress("step", epoch, loss=loss, rate=rate, seconds=self.seconds(), images=images)
-            if self.step % self.probe_every() == 0 and place + 1 < len(steps):
+            yield self.progress("step", epoch, loss=learned["loss"], rate=rate, seconds=self.seconds(), images=learned["images"])
+            if self.ranks.first and self.step % self.probe_every() == 0 and place + 1 < len(steps):
                 yield self.probe(epoch)
 
     def pass_over(self) -> None:
         """A step of which no picture can be opened: it counts, and nothing is learned."""
         self.step += 1
+        self.share_notes()
         if not self.eyes.usable(self.train_examples):
             first = next(iter(self.eyes.left_out.values()))
             raise UserError(f"No training image can be opened any more; for one, {first}")
@@ -147,8 +207,9 @@ class Engine:
     def probe(self, epoch: int) -> Progress:
         """What the model says now of the watched images; of one that cannot be opened, nothing."""
         examples = self.validation[: self.config.probes]
-        kept, found = self.caption(examples)
-        said = {example["image_id"]: caption.text for example, caption in zip(kept, found, strict=True)}
+        said = {}
+        for kept_part, found in memory.halving(examples, self.caption) if examples else []:
+            said |= {example["image_id"]: caption.text for example, caption in zip(kept_part, found, strict=True)}
         return self.progress("probe", epoch, captions=[said.get(example["image_id"], "") for example in examples])
 
     @torch.inference_mode()
@@ -163,17 +224,23 @@ class Engine:
         found: dict[str, Caption] = {}
         for part in parts(self.validation, 16):
             self.heed_stop()
-            kept_part, loss, count, captions = self._evaluate_batch(part)
-            loss_sum, tokens = loss_sum + loss, tokens + count
-            found |= dict(zip((example["image_id"] for example in kept_part), captions, strict=True))
+            for kept_part, loss, count, captions in memory.halving(self.ranks.share(part), self._evaluate_batch):
+                loss_sum, tokens = loss_sum + loss, tokens + count
+                found |= dict(zip((example["image_id"] for example in kept_part), captions, strict=True))
+        loss_sum, tokens = self.ranks.sum(loss_sum, tokens)
+        found = {name: caption for share in self.ranks.gather(found) for name, caption in share.items()}
+        self.share_notes()
         if not found:
             first = next(iter(self.eyes.left_out.values()))
             raise UserError(f"No validation image can be opened any more; for one, {first}")
-        kept.write(self.run.caption_file(epoch), found)
-        references = [e["references"] for e in self.validation if e["image_id"] in found]
-        scores = metrics.score([c.text for c in found.values()], references)
+        scores = self._keep_and_score(epoch, found) if self.ranks.first else {}
         values = {"loss": self.loss_sum / self.loss_tokens} if self.loss_tokens else {}
         return self.progress("epoch", epoch, validation_loss=loss_sum / tokens, scores=scores, seconds=self.seconds(), **values)
+
+    def _keep_and_score(self, epoch: int, found: dict[str, Caption]) -> dict:
+        examples = [example for example in self.validation if example["image_id"] in found]
+        kept.write(self.run.caption_file(epoch), {example["image_id"]: found[example["image_id"]] for example in examples})
+        return metrics.score([found[e["image_id"]].text for e in examples], [e["references"] for e in examples])
 
     @torch.inference_mode()
     def _evaluate_batch(self, examples: list[dict]) -> tuple[list[dict], float, int, list[Caption]]:
@@ -187,8 +254,12 @@ class Engine:
         loss, tokens = self.captioner.loss_sum(features[owner], ids, mask)
         return examples, loss.item(), tokens, self.captioner.caption(features, self.config.decoding)
 
-    def progress(self, kind: str, epoch: int = 0, **values) -> Progress:
-        return Progress(kind, epoch, self.step, values)
+
+def cut(seen: Seen, pieces: int) -> Iterator[Seen]:
+    """A batch and what is seen of it in up to ``pieces`` parts of equal size."""
+    batch, rows = seen
+    size = max(1, math.ceil(len(batch.examples) / pieces))
+    return ((batch.part(slice(at, at + size)), rows[at : at + size]) for at in range(0, len(batch.examples), size))
 
 
 def resolved(run: Run, split: str) -> list[dict]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from explorer import memory
 from explorer.captioner import Captioner, as_kept
 from explorer.features import FeatureStore
 from explorer.images import ImageError, open_image
-from explorer.pictures import Pictures
+from explorer.pictures import Draw, Pictures
 
 TOGETHER = 16
 """Images encoded in one pass; also how many are looked through when one of them is bad."""
@@ -30,19 +31,13 @@ class Eyes:
     def usable(self, examples: Sequence[dict]) -> list[dict]:
         return [example for example in examples if example["image_id"] not in self.left_out]
 
-    def input(self, examples: Sequence[dict], draw: torch.Generator | None = None) -> tuple[list[dict], torch.Tensor | None]:
-        """(the examples that can be seen, their pixels or kept features); (…, None) when none can.
-
-        ``draw`` augments pixels and ends in the same state however often a bad picture made it start again.
-        """
-        state = draw.get_state() if draw is not None else None
+    def input(self, examples: Sequence[dict], draw: Draw | None = None) -> tuple[list[dict], torch.Tensor | None]:
+        """(the examples that can be seen, their pixels or kept features); (…, None) when none can. ``draw`` augments pixels."""
         while kept := self.usable(examples):
             try:
                 return kept, self.features.get(kept) if self.features is not None else self.pictures.pixels(kept, draw)
             except ImageError:
                 self._leave_out_bad(kept)
-                if draw is not None:
-                    draw.set_state(state)
         return [], None
 
     def encoded(self, examples: Sequence[dict]) -> tuple[list[dict], torch.Tensor | None]:
@@ -59,7 +54,7 @@ class Eyes:
             part = missing[start : start + TOGETHER]
             while kept := self.usable(part):
                 try:
-                    list(self.features.fill(kept, TOGETHER))
+                    memory.halving(kept, lambda some: list(self.features.fill(some, TOGETHER)))
                     break
                 except ImageError:
                     self._leave_out_bad(kept)

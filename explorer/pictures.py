@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,9 @@ from explorer.images import open_image
 
 ROOM = 512 * 1024**2
 """Bytes of decoded pictures kept in memory; beyond that they are decoded again each time."""
+
+Draw = Callable[[dict], torch.Generator]
+"""The generator an example's view is drawn with."""
 
 SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -41,15 +44,15 @@ class Pictures:
         size = self.captioner.processor.size
         return max(size[key] for key in ("height", "width", "shortest_edge", "longest_edge") if size.get(key))
 
-    def pixels(self, examples: Sequence[dict], draw: torch.Generator | None = None) -> torch.Tensor:
-        """Float [n, 3, h, w]. With ``draw`` and augmentation on, each picture is a fresh view of itself."""
+    def pixels(self, examples: Sequence[dict], draw: Draw | None = None) -> torch.Tensor:
+        """Float [n, 3, h, w]. With ``draw`` and augmentation on, each picture is a fresh view of itself, whoever else is in the batch."""
         views = []
         for example in examples:
             if draw is None or not self.augment:
                 # Looking plainly must give what anybody gets who opens the file: no shrinking first.
                 views.append(open_image(Path(example["path"])) if draw is None else self.picture(example))
             else:
-                views.append(view(self.picture(example), example["references"], draw))
+                views.append(view(self.picture(example), example["references"], draw(example)))
         return self.captioner.pixels(views)
 
 

@@ -15,8 +15,9 @@ from explorer import lazy, methods, sources
 from explorer.captions import Decoding
 from explorer.dataset import Dataset, Example
 from explorer.errors import UserError
+from explorer.metrics import FEW
 from explorer.run import Run, RunConfig, by_kind, create
-from explorer.workspace import Workspace, check_name, free_name
+from explorer.workspace import CHECKPOINT, Workspace, check_name, free_name
 
 DEFAULT_BASE = "blip-mini"
 BASES = (DEFAULT_BASE, "Salesforce/blip-image-captioning-base", "Salesforce/blip-image-captioning-large")
@@ -120,8 +121,11 @@ def make_run(workspace: Workspace, config: RunConfig, dataset: Dataset | None = 
         raise UserError(f"There is a run named {config.name!r} already: choose another name, or resume that one.")
     dataset = dataset or datasets.read(Path(config.dataset))
     parts = datasets.split(dataset, config.validation, config.seed, limit=config.images)
-    rows = example_rows(parts.train, "train") + example_rows(parts.validation[: config.validation_images], "validation")
-    return create(folder, config, rows)
+    validation = example_rows(parts.validation[: config.validation_images], "validation")
+    if config.best_by == "CIDEr" and len(validation) < FEW:
+        raise UserError(f"CIDEr needs {FEW} validation images and there are {len(validation)}: choose the best epoch by loss or ROUGE-L.")
+    start = Path(workspace.base_folder(config.base)) if CHECKPOINT.fullmatch(config.base) else None
+    return create(folder, config, example_rows(parts.train, "train") + validation, start)
 
 
 def next_name(workspace: Workspace, base: str, dataset: str) -> str:

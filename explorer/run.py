@@ -8,22 +8,26 @@
   epoch-1/ epoch-2/ ...          checkpoints; a folder with checkpoint.json is complete, one without is ignored
   captions/<decoding>/epoch-0.jsonl ...   captions of the validation images; epoch 0 is the base
   resume/state.pt                weights, optimizer and position of the last stop or epoch end
+  start/                         what the run began from, when that is a checkpoint of a run (see origin.py)
   stop                           a request to stop, removed when it is heeded
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
-import psutil
-
-from explorer import files
+from explorer import files, origin, processes
 from explorer.captions import Decoding
 from explorer.errors import UserError
+from explorer.workspace import Workspace
 
 METHODS = {
     "full": "all weights",
@@ -31,6 +35,9 @@ METHODS = {
     "lora": "small LoRA matrices on the text decoder over frozen, kept vision features",
     "lora-vision": "small LoRA matrices on the text decoder and the vision tower",
 }
+REFERENCES = ("all", "sample")
+BEST_BY = ("loss", "CIDEr", "BLEU-4", "ROUGE-L")
+KEEP = ("all", "best", "last")
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,9 @@ class RunConfig:
 
     ``images``: how many of the dataset's images to use (None: all). ``references``: "all" trains on every
     reference of an image in one pass over its features, "sample" on one drawn anew each epoch.
-    ``batch_size`` counts images; ``accumulate`` batches make one step.
+    ``batch_size`` counts images, over all processes; ``accumulate`` batches make one step. ``base`` may be a
+    checkpoint of a run: run@epoch. ``best_by`` names the score that decides the best epoch; ``keep`` which
+    checkpoints stay; after ``patience`` epochs without a better one the run ends (0: never).
     """
 
     name: str
@@ -61,6 +70,9 @@ class RunConfig:
     warmup: float = 0.1
     lora_rank: int = 16
     probes: int = 6
+    best_by: str = "loss"
+    keep: str = "all"
+    patience: int = 0
     decoding: Decoding = field(default_factory=Decoding)
 
     def check(self) -> RunConfig:
@@ -72,6 +84,7 @@ class RunConfig:
             "lora_rank": (1, 512),
             "seed": (0, 2**63 - 1),
             "probes": (0, 50),
+            "patience": (0, 1000),
             "validation_images": (1, 1_000_000),
             "beams": (1, 10),
             "max_tokens": (1, 200),
@@ -92,8 +105,9 @@ class RunConfig:
             raise UserError(f"Images to use is {self.images!r}: at least 2 are needed, or leave it empty for all.")
         if self.method not in METHODS:
             raise UserError(f"The method {self.method!r} is not known: take one of {', '.join(METHODS)}.")
-        if self.references not in ("all", "sample"):
-            raise UserError(f"References {self.references!r} is not known: take all or sample.")
+        for name, known in (("references", REFERENCES), ("best_by", BEST_BY), ("keep", KEEP)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name.replace('_', ' ')} {getattr(self, name)!r} is not known: take one of {', '.join(known)}.")
         return self
 
     @staticmethod
@@ -109,13 +123,13 @@ class Progress:
 
     kind: "start" | "loading" | "features" | "step" | "probe" | "epoch" | "warning" | "saved" | "end".
     ``values`` by kind:
-    start    steps (in all), train, validation, parameters, trained, vocabulary, method_reason
+    start    steps (in all), train, validation, parameters, trained, vocabulary, processes (that train together)
     features done, total
     step     loss (plain cross-entropy a token, as in validation), rate, seconds (since the run began, stops left out), images
     probe    captions: list[str] in the order of the run's probes; "" for an image that can no longer be opened
     epoch    loss (training, mean), validation_loss, scores: {CIDEr, BLEU-4, ROUGE-L, references}, seconds
              (epoch 0 is the base)
-    warning  code, text; the code of an image left out is image:<image_id>
+    warning  code, text; the code of an image left out is image:<image_id>, of a batch that was halved memory:<parts>
     saved    folder, bytes
     end      state: "finished" | "stopped" | "failed", text
     """
@@ -188,7 +202,18 @@ class Run:
             if checkpoint.epoch == epoch:
                 return checkpoint
         have = ", ".join(str(checkpoint.epoch) for checkpoint in self.checkpoints()) or "none"
-        raise UserError(f"The run {self.name!r} has no checkpoint of epoch {epoch}; it has: {have}.")
+        dropped = f" It keeps the {self.config.keep} only." if epoch in self.epochs() else ""
+        raise UserError(f"The run {self.name!r} has no checkpoint of epoch {epoch}; it has: {have}.{dropped}")
+
+    def epochs(self) -> list[int]:
+        """Epochs that can be shown: those with a checkpoint, and those whose checkpoint was dropped and whose captions stay."""
+        told = {int(file.stem.split("-")[1]) for file in self.caption_file(0).parent.glob("epoch-[1-9]*.jsonl")}
+        return sorted(told | {checkpoint.epoch for checkpoint in self.checkpoints()})
+
+    def base(self, workspace: Workspace) -> str:
+        """What the run began from, as a name or folder to open."""
+        start = self.folder / origin.START
+        return str(start) if start.is_dir() else workspace.base_folder(self.config.base)
 
     def status(self) -> Status:
         """The state on disk, corrected by whether the process that wrote it still lives."""
@@ -196,7 +221,7 @@ class Run:
         if values is None:
             return Status("waiting", text="not started")
         state, text = values.get("state", "waiting"), values.get("text", "")
-        if state == "running" and not is_alive(values.get("pid"), values.get("process_started")):
+        if state == "running" and not processes.is_alive(values.get("pid"), values.get("born")):
             state, text = "died", f"died at step {values.get('step', 0)}: its process is gone; resume goes on from the last save"
         return Status(state, values.get("step", 0), values.get("steps", 0), values.get("epoch", 0), text, values.get("seconds_left"))
 
@@ -211,29 +236,27 @@ class Run:
         return self.examples("validation")[: self.config.probes]
 
 
-def is_alive(pid: int | None, started: float | None) -> bool:
-    """Whether the process ``pid`` that began at ``started`` (seconds since 1970) still works.
+def create(folder: Path, config: RunConfig, examples: list[dict], start: Path | None = None) -> Run:
+    """Make a run's folder, whole or not at all. ``start``: the checkpoint it begins from, if it does.
 
-    A pid alone can be somebody else's by now, and a dead child stays a zombie until it is waited for.
-    """
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 2 and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, TypeError, ValueError):
-        return False
-
-
-def create(folder: Path, config: RunConfig, examples: list[dict]) -> Run:
-    """Make a run's folder. run.json is written last: a folder without it is no run.
-
-    Raises UserError when the name is taken.
+    Raises UserError when the name is taken, also by another who takes it at the same moment.
     """
     config.check()
     if (folder / "run.json").exists():
         raise UserError(f"There is a run named {config.name!r} already: choose another name.")
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_jsonl(folder / "examples.jsonl", examples)
-    files.write_json(folder / "run.json", {"config": asdict(config), "created": time.time()})
+    staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        files.write_jsonl(staging / "examples.jsonl", examples)
+        if start is not None:
+            origin.keep(start, staging / origin.START)
+        files.write_json(staging / "run.json", {"config": asdict(config), "created": time.time()})
+        os.rename(staging, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise UserError(f"The name {config.name!r} is taken: {folder} is there already. Choose another name.") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return Run(folder)
 
 
@@ -243,6 +266,18 @@ def change_config(run: Run, **changes) -> Run:
     values = files.read_json(run.folder / "run.json") or {}
     files.write_json(run.folder / "run.json", {**values, "config": asdict(config)})
     return Run(run.folder)
+
+
+def add_epochs(run: Run, epochs: int) -> Run:
+    """The same run with ``epochs`` in all. One that ended early goes on without patience: somebody wants to see more.
+
+    Raises UserError when it has as many already.
+    """
+    done = max(run.epochs(), default=0)
+    if epochs < done:
+        raise UserError(f"The run {run.name!r} has {done} epochs already: give a larger number to add epochs.")
+    ended_early = run.status().state == "finished" and done < run.config.epochs
+    return change_config(run, epochs=epochs, **({"patience": 0} if ended_early else {}))
 
 
 def by_kind(log: list[dict], kind: str) -> Iterator[dict]:

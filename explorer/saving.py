@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 
 import torch
 
-from explorer import files, methods
+from explorer import best, files, methods
 from explorer.engine import Engine
 from explorer.errors import UserError
 from explorer.run import Progress, Run
@@ -44,7 +45,7 @@ def _state(engine: Engine) -> dict:
         "weights": {name: weight.detach() for name, weight in engine.weights.items()},
         "optimizer": engine.optimizer.state_dict(),
         "scaler": engine.scaler.state_dict(),
-        "position": [engine.step, engine.epochs_done, engine.loss_sum, engine.loss_tokens],
+        "position": [engine.step, engine.epochs_done, engine.loss_sum, engine.loss_tokens, engine.pieces],
     }
 
 
@@ -60,13 +61,27 @@ def load_state(engine: Engine) -> bool:
                 weight.copy_(state["weights"][name])
         engine.optimizer.load_state_dict(state["optimizer"])
         engine.scaler.load_state_dict(state["scaler"])
-        engine.step, engine.epochs_done, engine.loss_sum, engine.loss_tokens = state["position"]
+        engine.step, engine.epochs_done, engine.loss_sum, engine.loss_tokens, engine.pieces = state["position"]
     except Exception as error:  # torch raises many kinds for a file that is not as it was written
         raise UserError(
             f"The run {engine.run.name!r} cannot go on: {path} is damaged or of another model. Delete that file to begin again "
             "from the base; complete checkpoints stay."
         ) from error
     return True
+
+
+def drop_checkpoints(run: Run) -> None:
+    """Delete the checkpoints the run is told not to keep. Their captions stay, and with them their columns in Compare."""
+    config, checkpoints = run.config, run.checkpoints()
+    if config.keep == "all" or not checkpoints:
+        return
+    top = best.best(run.log(), config.best_by) if config.keep == "best" else None
+    keep = top["epoch"] if top else checkpoints[-1].epoch
+    for checkpoint in checkpoints:
+        if checkpoint.epoch != keep:
+            gone = checkpoint.folder.with_name(f".{checkpoint.folder.name}.{uuid.uuid4().hex[:8]}.old")
+            os.replace(checkpoint.folder, gone)  # in one step: nobody sees half a checkpoint
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def sweep(run: Run) -> None:

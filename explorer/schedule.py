@@ -32,6 +32,9 @@ class Batch:
         pairs = [(e, r) for e, r in zip(self.examples, self.references, strict=True) if e["image_id"] in ids]
         return Batch(tuple(e for e, _ in pairs), tuple(r for _, r in pairs))
 
+    def part(self, where: slice) -> Batch:
+        return Batch(self.examples[where], self.references[where])
+
 
 def generator(*key) -> torch.Generator:
     """A generator decided by ``key`` alone, so that no random state needs to be kept across a resume."""

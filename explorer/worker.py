@@ -6,20 +6,22 @@ or restarting the page leaves the run alone. Whoever wants to know how it goes r
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-from explorer import files
+from explorer import files, memory, processes
 from explorer.errors import UserError
+from explorer.ranks import Ranks
 from explorer.run import Progress, Run
 from explorer.workspace import Workspace
 
@@ -47,10 +49,9 @@ def start(run: Run, workspace: Workspace) -> int:
             stderr=output,
             start_new_session=True,
         )
-        process = psutil.Process(child.pid)
         with suppress(psutil.Error):
-            process.nice(5)
-        write_status(run, "running", child.pid, process.create_time(), text="starting")
+            psutil.Process(child.pid).nice(5)
+        write_status(run, "running", child.pid, text="starting")
     return child.pid
 
 
@@ -74,26 +75,30 @@ def alone(run: Run) -> Iterator[None]:
         yield
 
 
-def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
+def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Progress]:
     """Run or resume ``run`` here, keeping its log and status on disk; yields what happens.
 
     Whatever ends it is told in status.json: finished, stopped, or failed with a sentence. Raises that UserError.
+    Of several processes only the first one writes; the others iterate beside it.
     """
     from explorer.finetune import finetune
 
-    with alone(run):
-        me = os.getpid(), psutil.Process().create_time()
-        stop_file = run.folder / "stop"
-        tell, pace = _teller(run, *me), Pace()
+    stop_file = run.folder / "stop"
+    if not ranks.first:
+        yield from finetune(run, workspace, stop_file.exists, ranks)
+        return
+    with alone(run), room_to_tell(run) as make_room:
+        tell, pace = _teller(run, os.getpid()), Pace()
         try:
             tell("running", text="loading torch and the model")
-            for progress in finetune(run, workspace, stop=stop_file.exists):
+            for progress in finetune(run, workspace, stop_file.exists, ranks):
                 if progress.kind == "end":
                     stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
                 _keep(run, progress, tell, pace)
                 yield progress
         except Exception as error:
             text = sentence(error)
+            make_room()
             tell("failed", text=text)
             files.append_jsonl(run.folder / "log.jsonl", Progress("end", 0, 0, {"state": "failed", "text": text}).row())
             raise
@@ -102,6 +107,18 @@ def work(run: Run, workspace: Workspace) -> Iterator[Progress]:
             raise
         finally:
             stop_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_to_tell(run: Run) -> Iterator[Callable[[], None]]:
+    """Hold a little of the disk, to be let go when it is full, so that even then the reason can be written down."""
+    path = run.folder / ".room"
+    with suppress(OSError):
+        path.write_bytes(os.urandom(64 * 1024))  # random: some disks keep zeros for nothing
+    try:
+        yield lambda: path.unlink(missing_ok=True)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _keep(run: Run, progress: Progress, tell, pace: Pace) -> None:
@@ -136,19 +153,19 @@ class Pace:
         return round((now - began) / max(1, last - first) * (self.steps - last), 1)
 
 
-def _teller(run: Run, pid: int, started: float):
+def _teller(run: Run, pid: int):
     """A function that writes status.json, what was told before kept unless told anew."""
     known: dict = {}
 
     def tell(state: str, **values) -> None:
         known.update(values)
-        write_status(run, state, pid, started, **known)
+        write_status(run, state, pid, **known)
 
     return tell
 
 
-def write_status(run: Run, state: str, pid: int, started: float, **values) -> None:
-    row = {"state": state, "pid": pid, "process_started": started, "updated": time.time(), **values}
+def write_status(run: Run, state: str, pid: int, **values) -> None:
+    row = {"state": state, "pid": pid, "born": processes.born(pid), "updated": time.time(), **values}
     files.write_json(run.folder / "status.json", row)
 
 
@@ -156,8 +173,17 @@ def sentence(error: Exception) -> str:
     """What a person is told about ``error``: never a traceback."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == 28:
+    if disk_full(error):
         return "The disk is full: free some space, then resume; the last complete checkpoint is safe."
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "The memory ran out: take a smaller batch size, then start again."
+    if memory.ran_out(error):
+        return "The memory ran out: close other programs or take a smaller base, then resume."
     return f"It ended with {type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else 'no message'}."
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether ``error``, or what caused it, is a disk without room. safetensors and torch say so in words of their own."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

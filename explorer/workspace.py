@@ -19,6 +19,8 @@ from explorer.errors import UserError
 from explorer.settings import SHIPPED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+CHECKPOINT = re.compile(rf"({NAME.pattern})@(\d+)")
+"""A checkpoint as a base: run@epoch."""
 RESERVED = {"datasets", "cache", "trash", "flags.db", "flags.csv", "blip-mini"}
 
 
@@ -86,5 +88,14 @@ class Workspace:
         return self.root / name
 
     def base_folder(self, base: str) -> str:
-        """``base`` as a loadable name: the embedded base by its short name, else unchanged."""
-        return str(self.shipped / base) if base == "blip-mini" else base
+        """``base`` as a loadable name: the embedded base by its short name, a checkpoint by run@epoch, else unchanged.
+
+        Raises UserError when the run has no such checkpoint.
+        """
+        named = CHECKPOINT.fullmatch(base)
+        if named is None:
+            return str(self.shipped / base) if base == "blip-mini" else base
+        folder = self.run_folder(named[1]) / f"epoch-{int(named[2])}"
+        if not (folder / "checkpoint.json").exists():
+            raise UserError(f"The base {base!r} cannot be opened: the run {named[1]!r} has no checkpoint of epoch {named[2]}.")
+        return str(folder)

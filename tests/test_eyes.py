@@ -59,11 +59,13 @@ def test_only_the_bad_picture_is_left_out_and_its_reason_is_noted(captioner, exa
 
 def test_the_others_are_seen_as_if_the_bad_picture_had_never_been_there(captioner, examples, tmp_path):
     gone(examples[2])
-    draws = [torch.Generator().manual_seed(1) for _ in range(2)]
-    _, seen = eyes_of(captioner, tmp_path, frozen=False).input(examples[:6], draws[0])
-    _, without = eyes_of(captioner, tmp_path, frozen=False).input(examples[:2] + examples[3:6], draws[1])
+
+    def draw(example):
+        return torch.Generator().manual_seed(int(example["image_id"], 16) % 2**32)
+
+    _, seen = eyes_of(captioner, tmp_path, frozen=False).input(examples[:6], draw)
+    _, without = eyes_of(captioner, tmp_path, frozen=False).input(examples[:2] + examples[3:6], draw)
     assert torch.equal(seen, without)
-    assert torch.equal(draws[0].get_state(), draws[1].get_state())
 
 
 def test_filling_leaves_out_the_bad_ones_and_keeps_all_others(captioner, examples, tmp_path):

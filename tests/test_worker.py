@@ -22,7 +22,7 @@ from explorer import captions as kept
 from explorer import worker
 from explorer.captioner import load
 from explorer.errors import UserError
-from explorer.run import change_config, is_alive
+from explorer.run import change_config
 
 PATIENCE = 60
 """Seconds until a test gives up on a child."""
@@ -119,24 +119,6 @@ def test_a_run_left_by_its_reader_is_not_said_to_run(workspace, blip, shapes):
         if progress.kind == "step":
             break
     assert run.status().state == "stopped"
-
-
-def test_a_pid_that_is_somebody_else_s_now_does_not_keep_a_run_alive(workspace, blip, shapes):
-    run = models.new_run(workspace, blip, shapes)
-    own = psutil.Process()
-    worker.write_status(run, "running", own.pid, own.create_time() - 1000, step=4)
-    assert run.status().state == "died" and "step 4" in run.status().text
-    worker.write_status(run, "running", own.pid, own.create_time())
-    assert run.status().state == "running"
-
-
-def test_a_zombie_is_not_alive():
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    started = psutil.Process(child.pid).create_time()
-    wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-    assert not is_alive(child.pid, started)
-    child.wait()
-    assert not is_alive(child.pid, started) and not is_alive(None, None)
 
 
 def test_status_says_steps_and_time_left(workspace, blip, shapes):

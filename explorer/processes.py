@@ -1,0 +1,38 @@
+"""Which process is which: a pid alone can be somebody else's by now, and a wall clock can be set back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+PROC = Path("/proc")
+
+
+def born(pid: int, proc: Path = PROC) -> str | None:
+    """A word that is this process's own: the machine's start and the process's, counted in ticks since then.
+
+    On Linux no clock is in it that a person could set: psutil's `create_time` moves with the wall clock there.
+    None when there is no such process.
+    """
+    try:
+        machine = (proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        fields = (proc / str(pid) / "stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+        return f"{machine}:{fields[19]}"  # field 22 of proc(5), counted from the one after the name
+    except FileNotFoundError:
+        if (proc / "self").exists():
+            return None
+    except (OSError, IndexError):
+        return None
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int | None, mark: str | None) -> bool:
+    """Whether the process ``pid`` whose `born` was ``mark`` still works. A dead child stays a zombie until it is waited for."""
+    try:
+        return mark is not None and born(pid) == mark and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, TypeError, ValueError):
+        return False
