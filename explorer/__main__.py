@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from explorer.errors import UserError
+from explorer.ranks import ToldElsewhere
 from explorer.run import BEST_BY, KEEP, METHODS, REFERENCES
 from explorer.settings import Settings
 from explorer.workspace import Workspace
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workspace.root.mkdir(parents=True, exist_ok=True)
     try:
         options.command(options, workspace)
+    except ToldElsewhere:
+        return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -99,7 +99,7 @@ class Choice:
         """(condition, values) for the database."""
         named = [(n, getattr(self, n)) for n in ("status", "reason", "run", "checkpoint", "reviewer")]
         tests = [(f'"{name}" = ?', value) for name, value in named if value is not None]
-        tests += [("mentions(flag_id, caption, corrected_caption, note, image_file, reviewer, \"references\", ?)", w) for w in self.words()]
+        tests += [('mentions(flag_id, caption, corrected_caption, note, image_file, reviewer, "references", ?)', w) for w in self.words()]
         if self.ids is not None:
             tests.append(("flag_id in (select value from json_each(?))", json.dumps(sorted(self.ids))))
         return " and ".join(test for test, _ in tests) or "1", [value for _, value in tests]

@@ -114,7 +114,9 @@ def _compared(store: FlagStore, line: int, before: Flag | None, after: Flag) -> 
         return Change(line, None, after)
     for name in IDENTITY:
         if getattr(before, name) != getattr(after, name):
-            raise UserError(f"names the flag {after.flag_id!r} but has another {name.replace('_', ' ')}: only {', '.join(EDITABLE)} can change")
+            raise UserError(
+                f"names the flag {after.flag_id!r} but has another {name.replace('_', ' ')}: only {', '.join(EDITABLE)} can change"
+            )
     written = before if before.updated == after.updated else store.as_it_was(before.flag_id, after.updated)
     wanted, conflicts = {}, []
     for name in EDITABLE:

@@ -27,6 +27,10 @@ BUCKET = 25_000_000
 """Numbers of gradient summed in one message: large enough to be quick, small beside the model."""
 
 
+class ToldElsewhere(UserError):
+    """An error of the first process, raised by another: the first one tells it."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among ``size``; every method but `share` must be called by all of them at the same point."""
@@ -66,7 +70,7 @@ class Ranks:
         return found
 
     def agree(self, make: Callable):
-        """What ``make`` gives the first process, for all of them; the UserError it raises there is raised by all."""
+        """What ``make`` gives the first process, for all of them; the UserError it raises there ends all."""
         if self.size == 1:
             return make()
         found = error = None
@@ -74,10 +78,10 @@ class Ranks:
             try:
                 found = make()
             except UserError as raised:
-                error = str(raised)
-        found, error = self.gather((found, error))[0]
-        if error:
-            raise UserError(error)
+                error = raised
+        found, text = self.gather((found, error and str(error)))[0]
+        if text:
+            raise error or ToldElsewhere(text)
         return found
 
     def sum_gradients(self, weights: Iterable[torch.nn.Parameter]) -> None:

@@ -223,7 +223,14 @@ class Run:
         state, text = values.get("state", "waiting"), values.get("text", "")
         if state == "running" and not processes.is_alive(values.get("pid"), values.get("born")):
             state, text = "died", f"died at step {values.get('step', 0)}: its process is gone; resume goes on from the last save"
+            word = files.read_json(self.last_words)
+            state, text = ("failed", word["text"]) if word else (state, text)
         return Status(state, values.get("step", 0), values.get("steps", 0), values.get("epoch", 0), text, values.get("seconds_left"))
+
+    @property
+    def last_words(self) -> Path:
+        """Where one of several processes says why it ended, when the first cannot."""
+        return self.folder / ".last-words.json"
 
     def caption_file(self, epoch: int, decoding: Decoding | None = None) -> Path:
         return self.folder / "captions" / (decoding or self.config.decoding).key / f"epoch-{epoch}.jsonl"

@@ -85,10 +85,12 @@ def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Pro
 
     stop_file = run.folder / "stop"
     if not ranks.first:
-        yield from finetune(run, workspace, stop_file.exists, ranks)
+        with last_words(run, ranks):
+            yield from finetune(run, workspace, stop_file.exists, ranks)
         return
     with alone(run), room_to_tell(run) as make_room:
         tell, pace = _teller(run, os.getpid()), Pace()
+        run.last_words.unlink(missing_ok=True)
         try:
             tell("running", text="loading torch and the model")
             for progress in finetune(run, workspace, stop_file.exists, ranks):
@@ -97,7 +99,7 @@ def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Pro
                 _keep(run, progress, tell, pace)
                 yield progress
         except Exception as error:
-            text = sentence(error)
+            text = why(error, run, ranks)
             make_room()
             tell("failed", text=text)
             files.append_jsonl(run.folder / "log.jsonl", Progress("end", 0, 0, {"state": "failed", "text": text}).row())
@@ -107,6 +109,27 @@ def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Pro
             raise
         finally:
             stop_file.unlink(missing_ok=True)
+
+
+def why(error: Exception, run: Run, ranks: Ranks) -> str:
+    """What ended the run, in a sentence; of several processes the one that ended first has the word."""
+    word = files.read_json(run.last_words)
+    if word:
+        return word["text"]
+    lost = ranks.size > 1 and isinstance(error, RuntimeError) and not disk_full(error) and not memory.ran_out(error)
+    return f"one of the {ranks.size} processes is gone, so all have ended; resume goes on from the last save" if lost else sentence(error)
+
+
+@contextmanager
+def last_words(run: Run, ranks: Ranks) -> Iterator[None]:
+    """What ends a process that is not the first is left where the others' status is read; its starter ends them all."""
+    try:
+        yield
+    except Exception as error:
+        # Most RuntimeErrors here only say that another process has gone.
+        if not isinstance(error, RuntimeError) or disk_full(error) or memory.ran_out(error):
+            files.write_json(run.last_words, {"text": f"Process {ranks.rank + 1} of {ranks.size}: {sentence(error)}"})
+        raise
 
 
 @contextmanager

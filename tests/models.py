@@ -58,8 +58,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def make_blip(folder: Path, dropout: float = 0.1) -> Path:
-    """A BLIP of some 50 thousand weights: [DEC] starts a caption, [SEP] ends it."""
+def make_blip(folder: Path, dropout: float = 0.1, side: int = SIDE) -> Path:
+    """A BLIP of some 50 thousand weights: [DEC] starts a caption, [SEP] ends it. ``side``: what it sees, in pixels."""
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipTextConfig, BlipVisionConfig
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
@@ -81,13 +81,13 @@ def make_blip(folder: Path, dropout: float = 0.1) -> Path:
         projection_dim=32,
     )
     vision = BlipVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8, projection_dim=32
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=side, patch_size=8, projection_dim=32
     )
     _seeded()
     model = BlipForConditionalGeneration(
         BlipConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=32, image_text_hidden_size=32)
     )
-    return save(folder, model, tokenizer, BlipImageProcessorPil(size={"height": SIDE, "width": SIDE}))
+    return save(folder, model, tokenizer, BlipImageProcessorPil(size={"height": side, "width": side}))
 
 
 def make_git(folder: Path) -> Path:
