@@ -10,7 +10,7 @@ from explorer import columns as column_captions
 from explorer.comparison import FILTERS, ORDERS, Comparison
 from explorer.errors import UserError
 from explorer.flags import REASONS
-from explorer.ui import html, table
+from explorer.ui import html, looked_view, table
 from explorer.ui.compare_view import (
     Comparisons,
     best_epoch,
@@ -81,8 +81,11 @@ def build(context: Context) -> dict:
 
 def _detail_part() -> dict:
     detail = html.piece(
-        html.empty("No caption chosen", "Press a caption or a picture to see it large, word by word, and to flag it."), elem_id="detail"
+        html.empty("No caption chosen", "Press a caption or a picture to see it large, word by word, and to flag it."),
+        elem_id="detail",
+        js_on_load=html.ACTIONS,
     )
+    looked = looked_view.part()
     with gr.Group(visible=False, elem_id="flag-form") as form:
         reason = gr.Radio(list(REASONS), value=None, label="What is wrong with it", elem_id="reason-choice")
         correction = gr.Textbox(label="Corrected caption", lines=2, elem_id="correction", placeholder="what it should say")
@@ -96,9 +99,10 @@ def _detail_part() -> dict:
             flag = gr.Button("Flag this caption", variant="primary", elem_id="flag-button")
             undo = gr.Button("Undo", elem_id="flag-undo", min_width=80)
     said = html.piece(elem_id="flag-said")
-    rest = html.piece(elem_id="detail-rest")
+    rest = html.piece(elem_id="detail-rest", js_on_load=html.ACTIONS)
     return {
         "detail": detail,
+        **looked,
         "rest": rest,
         "form": form,
         "reason": reason,
@@ -230,6 +234,7 @@ def _wire(context: Context, ui: dict) -> None:
         trigger_mode="always_last",
         api_visibility="private",
     )
+    looked_view.wire(context, ui)
     _wire_flagging(context, ui, comparison_of, acting, after, details)
     _wire_rest(context, ui, comparison_of, chosen, shown)
     ui["refresh"], ui["chosen"], ui["shown"] = refresh, chosen, shown

@@ -1,6 +1,7 @@
 """The detail beside the table, as HTML: one picture large, its captions word by word.
 
-Every word is a button: its shade is how sure the model was of it, pressing it shows where the model looked.
+Every word is a button: its shade, when asked for, is how sure the model was of it; pressing it shows where every
+column looked for it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from explorer.captions import Caption
 from explorer.comparison import Column, Comparison, sureness
 from explorer.ui import html
+
+UNSURE = 0.3
+"""The probability below which a word is underlined."""
 
 
 def detail_html(comparison: Comparison, image: dict, captions: dict[str, Caption], column: Column, large: str | None) -> str:
@@ -28,21 +32,37 @@ def rest_html(comparison: Comparison, image: dict, captions: dict[str, Caption],
 def _caption(comparison: Comparison, column: Column, caption: Caption) -> str:
     return (
         f"<dt>{html.text(comparison.label(column))}</dt>"
-        f'<dd class="x-words">{_words(caption)}<span class="x-score">{_sure(caption)}</span></dd>'
+        f'<dd class="x-words">{words_html(column, caption)}<span class="x-score">{_sure(caption)}</span></dd>'
     )
 
 
-def _words(caption: Caption) -> str:
-    if not caption.words or len(caption.words) != len(caption.probabilities):
-        return html.text(caption.text)
-    spans = []
-    for word, probability in zip(caption.words, caption.probabilities, strict=True):
-        unsure = " class='unsure'" if probability < 0.3 else ""
-        spans.append(f'<span{unsure} title="probability {probability:.2f}">{html.text(word)}</span>')
-    return " ".join(spans)
+def words_html(column: Column, caption: Caption) -> str:
+    """A caption as buttons, one a word; ``--sure`` carries its probability to the shading of the style sheet."""
+    known = bool(caption.words) and len(caption.words) == len(caption.probabilities)
+    chances = caption.probabilities if known else (None,) * len(caption.text.split())
+    return " ".join(
+        _word(column, place, word, chance) for place, (word, chance) in enumerate(zip(caption.text.split(), chances, strict=False))
+    )
+
+
+def _word(column: Column, place: int, word: str, chance: float | None) -> str:
+    told = [] if chance is None else [f"probability {chance:.2f}"]
+    told += ["unsure"] if chance is not None and chance < UNSURE else []
+    style = "" if chance is None else f' style="--sure:{chance:.2f}"'
+    return (
+        f'<button type="button" class="x-word{" unsure" if len(told) > 1 else ""}" data-act="word" data-column="{html.text(column.key)}" '
+        f'data-place="{place}"{style} title="{", ".join([*told, "press to see where every column looked"])}" '
+        f'aria-label="{html.text(", ".join([word, *told]))}">{html.text(word)}</button>'
+    )
 
 
 def _sure(caption: Caption) -> str:
     average, lowest = sureness(caption)
     end = "" if caption.finished else "; stopped for want of room"
-    return f"word probability {average:.2f} on average, {lowest:.2f} at the least{end}" if caption.words else "no words"
+    if not caption.words:
+        return "no words" + end
+    if not caption.probabilities:
+        return "word probabilities unknown" + end
+    word = caption.words[caption.probabilities.index(lowest)] if len(caption.words) == len(caption.probabilities) else ""
+    least = f", least sure of {html.text(word)}" if word and len(caption.words) > 1 else ""
+    return f"word probability {average:.2f} on average, {lowest:.2f} at the least{least}{end}"
