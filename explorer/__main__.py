@@ -205,7 +205,8 @@ def score_command(options, workspace: Workspace) -> None:
 def pretrain_command(options, workspace: Workspace) -> None:
     from explorer.pretrain import pretrain
 
-    print(pretrain([Path(folder) for folder in options.data], Path(options.out), say=lambda text: print(text, flush=True)))
+    folders, start = [Path(folder) for folder in options.data], Path(options.start) if options.start else None
+    print(pretrain(folders, Path(options.out), start=start, say=lambda text: print(text, flush=True)))
 
 
 def demo_command(options, workspace: Workspace) -> None:
@@ -249,6 +250,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("pretrain", pretrain_command, "train the embedded base from nothing")
     one.add_argument("--data", nargs="+", required=True)
     one.add_argument("--out", required=True)
+    one.add_argument("--start", help="a base trained before, to take through the last stage only")
     one = command("demo", demo_command, "describe or rebuild the shipped demo run")
     one.add_argument("--rebuild", action="store_true")
     return top

@@ -16,8 +16,7 @@ from explorer.workspace import Workspace
 
 TITLE = "Caption explorer"
 INTRO = """<div class="x-title"><h1>Caption explorer</h1><p>Fine-tune a captioning model on your own photos, see what every
-epoch says of them, and flag what is wrong. Below: drawn pets, captioned by the embedded base and by each epoch of a short
-fine-tune.</p></div>"""
+epoch says of them, and flag what is wrong.</p></div>"""
 
 
 def build(settings: Settings) -> gr.Blocks:
@@ -26,10 +25,11 @@ def build(settings: Settings) -> gr.Blocks:
     workspace.root.mkdir(parents=True, exist_ok=True)
     context = Context(settings, workspace)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
-        html.piece(INTRO)
-        with gr.Row(elem_id="doors"):
-            to_finetune = gr.Button("Fine-tune on your own photos", variant="primary", size="sm")
-            to_photo = gr.Button("Drop a photo here", size="sm")
+        with gr.Row(elem_id="head", equal_height=False):
+            html.piece(INTRO, elem_id="intro")
+            with gr.Row(elem_id="doors"):
+                to_finetune = gr.Button("Fine-tune on your own photos", variant="primary", size="sm")
+                to_photo = gr.Button("Drop a photo here", size="sm")
         with gr.Tabs(selected="compare") as tabs:
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 finetune_ui = finetune.build(context, [finetune_tab.select, to_finetune.click])
