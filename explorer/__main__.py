@@ -144,8 +144,8 @@ def caption_command(options, workspace: Workspace) -> None:
         run = Run(workspace.root / "none")
         run.__dict__["config"] = RunConfig("none", options.base, "")
     for image in options.image:
-        caption = columns.caption_picture(shelf, run, epoch, open_image(Path(image)), decoding)
-        print(f"{image}\t{caption.text}")
+        for _, caption in columns.caption_picture(shelf, [(run, epoch)], open_image(Path(image)), decoding):
+            print(f"{image}\t{caption.text}")
 
 
 def epoch_number(text: str | None, run) -> int:

@@ -102,8 +102,9 @@ def record(captioner: Captioner, features: torch.Tensor, tokens: list[int]) -> R
     ids = torch.tensor([[captioner.start, *tokens]] * len(tokens), device=captioner.device)
     copies = features.detach().clone().float().expand(len(tokens), -1, -1).clone().requires_grad_()
     with torch.inference_mode(False), torch.enable_grad(), _watched(captioner) as seen:
-        logits = captioner.family.logits(captioner.model, copies, ids, torch.ones_like(ids)).float()
         places = torch.arange(len(tokens), device=captioner.device)
+        whole = torch.ones_like(ids)
+        logits = captioner.family.logits(captioner.model, copies, places, ids, whole, whole == 1).float().view(*ids.shape, -1)
         target = logits[places, places, ids[0, 1:]].sum()
         if not seen:
             raise UserError(f"{captioner.base} shows no attention over the image, so where it looked cannot be drawn.")

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from explorer import lazy, origin
 from explorer.captions import Caption, Decoding
 from explorer.errors import UserError
-from explorer.families import FAMILIES, Family, text_limit, use_fast_attention
-
-IGNORE = -100
+from explorer.families import FAMILIES, Family, text_limit
+from explorer.fast_attention import make_fast
+from explorer.mixture import mixture
 
 
 class ModelError(UserError):
@@ -132,9 +132,7 @@ class Captioner:
 
     def use(self, adapter: Path | None) -> Captioner:
         """Caption with a LoRA adapter, or with the bare base. Adapters stay loaded; they are small."""
-        name = adapter_name(adapter) if adapter is not None else None
-        if name and (self.peft is None or name not in self.peft.peft_config):
-            self._add(adapter, name)
+        name = self.hold(adapter)
         if self.peft is not None:
             if name is None:
                 self.peft.base_model.disable_adapter_layers()
@@ -143,6 +141,18 @@ class Captioner:
                 self.peft.set_adapter(name)
         self.model.eval()
         return self
+
+    def hold(self, adapter: Path | None) -> str | None:
+        """The name of a LoRA adapter that is loaded now, if it was not before; None is the bare base."""
+        name = adapter_name(adapter) if adapter is not None else None
+        if name and (self.peft is None or name not in self.peft.peft_config):
+            self._add(adapter, name)
+        return name
+
+    def sees_as_base(self, adapter: Path | None) -> bool:
+        """Whether the vision tower is the bare base's under ``adapter``."""
+        name = self.hold(adapter)
+        return not any(name in getattr(part, "lora_A", ()) for part in self.family.vision(self.model).modules())
 
     def _add(self, adapter: Path, name: str) -> None:
         from peft import PeftModel
@@ -207,44 +217,68 @@ class Captioner:
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=self.device)
         return ids, mask
 
-    def logits(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Scores [n, length, vocabulary] of the next token at each place, in float32."""
-        with self.autocast():
-            return self.family.logits(self.model, features, ids, mask).float()
+    def logits(self, features, ids, mask, owner=None, kept=None) -> torch.Tensor:
+        """Scores of the next token in float32 [rows, length, vocabulary], or [places, vocabulary] where ``kept`` is true.
 
-    def loss_sum(self, features, ids, mask) -> tuple[torch.Tensor, int]:
+        ``owner`` [rows]: the image of each row when an image has several; else row r is of image r.
+        """
+        owner = torch.arange(len(ids), device=ids.device) if owner is None else owner
+        places = torch.ones_like(mask, dtype=torch.bool) if kept is None else kept
+        with self.autocast():
+            scores = self.family.logits(self.model, features, owner, ids, mask, places).float()
+        return scores.view(*ids.shape, -1) if kept is None else scores
+
+    def loss_sum(self, features, ids, mask, owner=None) -> tuple[torch.Tensor, int]:
         """(cross-entropy summed over caption and end tokens, their number): neither pads nor the start are in it."""
-        plain, _, tokens = self.losses(features, ids, mask)
+        plain, _, tokens = self.losses(features, ids, mask, owner=owner)
         return plain, tokens
 
-    def losses(self, features, ids, mask, smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def losses(self, features, ids, mask, smoothing: float = 0.0, owner=None) -> tuple[torch.Tensor, torch.Tensor, int]:
         """(plain cross-entropy sum, label-smoothed sum to learn from, tokens).
 
         Smoothing as Szegedy et al., 2016: a share of the target is spread evenly over the vocabulary.
         """
-        scores = self.logits(features, ids, mask)[:, :-1]
-        labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORE)
-        tokens = int((labels != IGNORE).sum())
-        if tokens != int(mask.sum()) - len(ids):
+        kept = F.pad(mask[:, 1:], (0, 1)) == 1  # a place predicts the next one; the last predicts nothing
+        labels = ids[:, 1:][kept[:, :-1]]
+        if len(labels) != int(mask.sum()) - len(ids):
             raise AssertionError("the loss must cover each caption token and end token once, and nothing else")
-        kept = labels != IGNORE
-        chances = F.log_softmax(scores[kept], dim=-1)
-        plain = F.nll_loss(chances, labels[kept], reduction="sum")
+        chances = F.log_softmax(self.logits(features, ids, mask, owner, kept), dim=-1)
+        plain = F.nll_loss(chances, labels, reduction="sum")
         if not smoothing:
-            return plain, plain, tokens
-        return plain, (1 - smoothing) * plain - smoothing * chances.mean(-1).sum(), tokens
+            return plain, plain, len(labels)
+        return plain, (1 - smoothing) * plain - smoothing * chances.mean(-1).sum(), len(labels)
 
     # -- captions
 
-    @torch.inference_mode()
     def caption(self, features: torch.Tensor, decoding: Decoding = Decoding()) -> list[Caption]:
         """One caption an image, with each word's probability. features [n, patches, width]."""
+        return self._captions(features, torch.arange(len(features), device=features.device), decoding)
+
+    def caption_each(
+        self, features: Sequence[torch.Tensor], adapters: Sequence[Path | None], decoding: Decoding = Decoding()
+    ) -> list[list[Caption]]:
+        """What several adapters (None: the bare base) say of the same images, decoded in one batch; a list an adapter.
+
+        ``features``: for each adapter what its tower sees of the images; the same tensor where the tower is the same.
+        """
+        names = [self.hold(adapter) for adapter in adapters]
+        together = all(each is features[0] for each in features)
+        seen = features[0] if together else torch.cat(list(features))
+        owner = torch.arange(len(seen), device=seen.device).repeat(len(names) if together else 1)
+        with mixture(self.peft, names) if self.peft is not None else nullcontext():
+            found = self._captions(seen, owner, decoding)
+        count = len(features[0])
+        return [found[start : start + count] for start in range(0, len(found), count)]
+
+    @torch.inference_mode()
+    def _captions(self, features: torch.Tensor, owner: torch.Tensor, decoding: Decoding) -> list[Caption]:
+        """The caption of each row of ``owner``."""
         self.model.eval()
         prompt = self.tokenizer(decoding.prompt, add_special_tokens=False)["input_ids"] if decoding.prompt else []
         room = self.max_tokens - len(prompt) - 2
         if room < 1:
             raise UserError(f"The prompt {decoding.prompt!r} is too long for {self.base}: it takes {self.max_tokens} tokens.")
-        ids, mask = self.pad([[self.start, *prompt]] * len(features))
+        ids, mask = self.pad([[self.start, *prompt]] * len(owner))
         options = dict(
             max_new_tokens=min(decoding.max_tokens, room),
             num_beams=decoding.beams,
@@ -252,18 +286,28 @@ class Captioner:
             eos_token_id=self.end,
             bos_token_id=self.start,
             pad_token_id=self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end,
+            return_dict_in_generate=True,
+            output_logits=decoding.beams == 1,
         )
         with self.autocast():
-            out = self.family.generate(self.model, features, ids.clone(), mask, **options)
-        rows = [cut(row[1:], self.end) for row in out.tolist()]
-        return self.confidences(features, rows, len(prompt))
+            out = self.family.generate(self.model, features, owner, ids.clone(), mask, **options)
+        rows = [cut(row[1:], self.end) for row in out.sequences.tolist()]
+        if decoding.beams == 1:
+            chances = self.chosen(out.sequences[:, ids.shape[1] :], out.logits, len(prompt))
+        else:
+            chances = self.confidences(features, owner, rows)
+        return [self.compose(row, chance[: len(row)], len(prompt)) for row, chance in zip(rows, chances, strict=True)]
 
-    def confidences(self, features, rows: list[list[int]], prompt: int) -> list[Caption]:
-        """The captions of token rows, each word with its probability under this model, read off in one pass."""
+    def chosen(self, tokens: torch.Tensor, logits: Sequence[torch.Tensor], prompt: int) -> list[list[float]]:
+        """Probabilities of greedy tokens [rows, length], from the scores that chose them; those of the prompt are not asked for."""
+        picked = [scores.float().softmax(-1).gather(1, column[:, None]) for scores, column in zip(logits, tokens.T, strict=True)]
+        return [[1.0] * prompt + row for row in torch.cat(picked, dim=1).tolist()]
+
+    def confidences(self, features: torch.Tensor, owner: torch.Tensor, rows: list[list[int]]) -> list[list[float]]:
+        """The probability of each token of each row under this model, read off in one pass."""
         ids, mask = self.pad([[self.start, *row] for row in rows])
-        chances = F.softmax(self.logits(features, ids, mask)[:, :-1], dim=-1)
-        chosen = chances.gather(-1, ids[:, 1:, None])[..., 0].tolist()
-        return [self.compose(row, chance[: len(row)], prompt) for row, chance in zip(rows, chosen, strict=True)]
+        chances = F.softmax(self.logits(features, ids, mask, owner)[:, :-1], dim=-1)
+        return chances.gather(-1, ids[:, 1:, None])[..., 0].tolist()
 
     def compose(self, tokens: list[int], chances: list[float], prompt: int) -> Caption:
         finished = bool(tokens) and tokens[-1] == self.end
@@ -306,13 +350,13 @@ class Captioner:
     def vision_fingerprint(self) -> str:
         """16 hex digits that change when the vision tower's weights or the image processing change.
 
-        A pooler gives no features; where a checkpoint has none, each load draws it anew.
+        A pooler gives no features; where a checkpoint has none, each load draws it anew. Adapters do not count.
         """
         digest = hashlib.sha256(self.processor.to_json_string().encode())
         for name, weight in self.family.vision(self.model).state_dict().items():
-            if "pooler" in name:
+            if "pooler" in name or "lora_" in name:
                 continue
-            digest.update(name.encode())
+            digest.update(name.replace(".base_layer", "").encode())
             digest.update(weight.detach().cpu().contiguous().float().numpy().tobytes())
         return digest.hexdigest()[:16]
 
@@ -385,5 +429,5 @@ def load(base: str, device: torch.device | None = None) -> Captioner:
     opened = _open(root, lambda name: transformers.AutoModelForImageTextToText.from_pretrained(name, **options), "weights")
     model = merged(whole(root, *opened), adapters)
     processor = _open(root, lambda name: transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
-    model = use_fast_attention(model).to(device).eval()
+    model = make_fast(model).to(device).eval()
     return Captioner(base, family, model, load_tokenizer(base), processor, device, half_type(device))

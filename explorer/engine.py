@@ -123,7 +123,7 @@ class Engine:
         ids, mask = self.captioner.ids([text for group in batch.references for text in group])
         owner = torch.tensor([row for row, group in enumerate(batch.references) for _ in group], device=ids.device)
         features = seen if self.frozen else self.captioner.encode_pixels(seen)
-        plain, smoothed, _ = self.captioner.losses(features[owner], ids, mask, self.config.label_smoothing)
+        plain, smoothed, _ = self.captioner.losses(features, ids, mask, self.config.label_smoothing, owner)
         self.scaler.scale(smoothed / tokens).backward()
         return plain.item()
 
@@ -251,7 +251,7 @@ class Engine:
         features = features.float()
         ids, mask = self.captioner.ids([text for example in examples for text in example["references"]])
         owner = torch.tensor([row for row, e in enumerate(examples) for _ in e["references"]], device=ids.device)
-        loss, tokens = self.captioner.loss_sum(features[owner], ids, mask)
+        loss, tokens = self.captioner.loss_sum(features, ids, mask, owner)
         return examples, loss.item(), tokens, self.captioner.caption(features, self.config.decoding)
 
 

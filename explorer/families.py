@@ -11,7 +11,8 @@ from types import MethodType, SimpleNamespace
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+from explorer.fast_attention import looking_at
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Family:
     """How one architecture is used.
 
     encode(model, pixels [n, 3, h, w]) -> features [n, patches, width]
-    logits(model, features, ids [n, length], mask [n, length]) -> [n, length, vocabulary]
-    generate(model, features, ids, mask, **options) -> token ids, the prompt included
+    logits(model, features, owner, ids [rows, length], mask [rows, length], kept) -> [places, vocabulary]
+    generate(model, features, owner, ids, mask, **options) -> what transformers' generate gives
     vision(model) -> the module frozen by the methods that keep features
     ends(model, tokenizer) -> (start token id, end token id)
+
+    owner [rows] names the image of each row of text; kept [rows, length] says at which places scores are wanted.
     """
 
     name: str
@@ -37,16 +40,24 @@ def _ones(features: torch.Tensor) -> torch.Tensor:
     return torch.ones(features.shape[:2], dtype=torch.long, device=features.device)
 
 
-def _blip_generate(model, features, ids, mask, **options):
-    return model.text_decoder.generate(
-        input_ids=ids, attention_mask=mask, encoder_hidden_states=features, encoder_attention_mask=_ones(features), **options
-    )
+def _blip_logits(model, features, owner, ids, mask, kept):
+    """The head, a fifth of the decoder's work, is spared where no score is wanted."""
+    text = model.text_decoder
+    with looking_at(text, features, owner):
+        hidden = text.bert(ids, attention_mask=mask, encoder_hidden_states=features, is_decoder=True, use_cache=False).last_hidden_state
+    return text.cls(hidden[kept])
+
+
+def _blip_generate(model, features, owner, ids, mask, **options):
+    stand_in = features[owner, :1]  # transformers repeats it for each beam; what is seen comes from `looking_at`
+    with looking_at(model.text_decoder, features, owner):
+        return model.text_decoder.generate(input_ids=ids, attention_mask=mask, encoder_hidden_states=stand_in, **options)
 
 
 BLIP = Family(
     name="blip",
     encode=lambda model, pixels: model.vision_model(pixels)[0],
-    logits=lambda model, features, ids, mask: model.text_decoder(ids, attention_mask=mask, encoder_hidden_states=features).logits,
+    logits=_blip_logits,
     generate=_blip_generate,
     vision=lambda model: model.vision_model,
     ends=lambda model, tokenizer: (model.config.text_config.bos_token_id, model.config.text_config.sep_token_id),
@@ -71,14 +82,14 @@ def _git_tower(model) -> nn.Module:
     return tower
 
 
-def _git_logits(model, features, ids, mask):
+def _git_logits(model, features, owner, ids, mask, kept):
     _git_tower(model)
-    return model(ids, attention_mask=mask, pixel_values=features[:, None]).logits[:, features.shape[1] :]
+    return model(ids, attention_mask=mask, pixel_values=features[owner, None]).logits[:, features.shape[1] :][kept]
 
 
-def _git_generate(model, features, ids, mask, **options):
+def _git_generate(model, features, owner, ids, mask, **options):
     _git_tower(model)
-    return model.generate(input_ids=ids, attention_mask=mask, pixel_values=features[:, None], **options)
+    return model.generate(input_ids=ids, attention_mask=mask, pixel_values=features[owner, None], **options)
 
 
 GIT = Family(
@@ -108,19 +119,22 @@ def _pair_ends(model, tokenizer) -> tuple[int, int]:
     return first("decoder_start_token_id", "bos_token_id"), tokenizer.eos_token_id if end is None else end
 
 
+def _pair_logits(model, features, owner, ids, mask, kept):
+    return model(encoder_outputs=_pair_outputs(features[owner]), decoder_input_ids=ids, decoder_attention_mask=mask).logits[kept]
+
+
+def _pair_generate(model, features, owner, ids, mask, **options):
+    seen = features[owner]
+    return model.generate(
+        encoder_outputs=_pair_outputs(seen), attention_mask=_ones(seen), decoder_input_ids=ids, decoder_attention_mask=mask, **options
+    )
+
+
 PAIR = Family(
     name="vision-encoder-decoder",
     encode=lambda model, pixels: model.encoder(pixels)[0],
-    logits=lambda model, features, ids, mask: (
-        model(encoder_outputs=_pair_outputs(features), decoder_input_ids=ids, decoder_attention_mask=mask).logits
-    ),
-    generate=lambda model, features, ids, mask, **options: model.generate(
-        encoder_outputs=_pair_outputs(features),
-        attention_mask=_ones(features),
-        decoder_input_ids=ids,
-        decoder_attention_mask=mask,
-        **options,
-    ),
+    logits=_pair_logits,
+    generate=_pair_generate,
     vision=lambda model: model.encoder,
     ends=_pair_ends,
 )
@@ -135,20 +149,3 @@ def text_limit(config) -> int:
             if getattr(part, name, None):
                 return getattr(part, name)
     return 64
-
-
-def use_fast_attention(model):
-    """BLIP's vision attention by `scaled_dot_product_attention`; transformers has only the slow one for it."""
-    from transformers.models.blip.modeling_blip import BlipAttention
-
-    def attend(self, hidden_states, **kwargs):
-        n, length, width = hidden_states.shape
-        qkv = self.qkv(hidden_states).reshape(n, length, 3, self.num_heads, width // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return self.projection(mixed.transpose(1, 2).reshape(n, length, width)), None
-
-    for module in model.modules():
-        if isinstance(module, BlipAttention):
-            module.forward = MethodType(attend, module)
-    return model

@@ -70,9 +70,7 @@ def test_a_gradient_is_what_the_score_changes_by(captioners):
         hook = kept[0].register_forward_hook(add)
         try:
             with torch.no_grad():
-                return float(
-                    captioner.family.logits(captioner.model, features(captioner), ids, torch.ones_like(ids))[0, token, tokens[token]]
-                )
+                return float(captioner.logits(features(captioner), ids, torch.ones_like(ids))[0, token, tokens[token]])
         finally:
             hook.remove()
 

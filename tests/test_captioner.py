@@ -196,6 +196,61 @@ def test_switching_adapters_on_and_off_brings_each_back(blip, tmp_path):
     assert torch.equal(scores(folders[1]), second)
 
 
+def wild_adapters(base: str, folder: Path, method: str) -> list[Path]:
+    """Two adapters of different rank whose every matrix is drawn at random, so that each says something else."""
+    made = []
+    for rank in (2, 4):
+        learner = load(base)
+        weights = methods.prepare(learner, method, rank, "base")
+        torch.manual_seed(rank)
+        with torch.no_grad():
+            for weight in weights.values():
+                weight.normal_(std=0.5)
+        made.append(folder / str(rank))
+        methods.save_weights(learner, method, made[-1])
+    return made
+
+
+@pytest.mark.parametrize("decoding", [Decoding(max_tokens=6), Decoding(beams=3, max_tokens=6, prompt="a red")])
+@pytest.mark.parametrize("method", ["lora", "lora-vision"])
+def test_adapters_decoded_in_one_batch_say_what_each_says_alone(captioner, tmp_path, method, decoding):
+    adapters = [None, *wild_adapters(captioner.base, tmp_path, method), None]
+    alone = load(captioner.base)
+    alone.dtype = None
+    seen = pictures(3)
+    expected = [(alone.use(a), alone.caption(alone.encode(seen), decoding))[1] for a in adapters]
+    towers = {a: captioner.use(None if captioner.sees_as_base(a) else a).encode(seen) for a in adapters}
+    features = [towers[None if captioner.sees_as_base(a) else a] for a in adapters]
+    found = captioner.caption_each(features, adapters, decoding)
+    assert len({tuple((c.text, c.probabilities) for c in row) for row in expected}) > 1
+    for row, other in zip(found, expected, strict=True):
+        for one, two in zip(row, other, strict=True):
+            assert (one.text, one.finished) == (two.text, two.finished)
+            assert one.probabilities == pytest.approx(two.probabilities, rel=1e-3)
+    assert all(one == two for one, two in zip(captioner.use(None).caption(features[0], decoding), expected[0], strict=True))
+
+
+def test_captions_of_one_image_share_its_keys_and_score_as_alone(captioner):
+    features = captioner.encode(pictures(3))
+    ids, mask = captioner.ids(["a red square", "blue", "the circle on the white square", "a circle", "a blue circle"])
+    owner = torch.tensor([2, 0, 2, 1, 2])
+    with torch.no_grad():
+        together = captioner.logits(features, ids, mask, owner)
+        alone = captioner.logits(features[owner], ids, mask)
+    assert torch.allclose(together[mask == 1], alone[mask == 1], atol=1e-5)
+
+
+def test_blip_says_what_transformers_own_generate_says(blip):
+    from transformers import BlipForConditionalGeneration
+
+    captioner, plain = load(blip), BlipForConditionalGeneration.from_pretrained(blip).eval()
+    captioner.dtype = None
+    pixels = captioner.pixels(pictures(4))
+    ours = captioner.caption(captioner.encode_pixels(pixels).detach(), Decoding(max_tokens=6))
+    theirs = [plain.generate(pixel_values=one[None], max_new_tokens=6, do_sample=False)[0] for one in pixels]
+    assert [caption.text for caption in ours] == [captioner.tokenizer.decode(row, skip_special_tokens=True) for row in theirs]
+
+
 def test_the_fingerprint_of_the_tower_is_the_same_at_each_load_and_other_for_other_weights(bases, tmp_path):
     prints = {name: {load(folder).vision_fingerprint() for _ in range(2)} for name, folder in bases.items()}
     assert all(len(found) == 1 for found in prints.values())

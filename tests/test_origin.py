@@ -62,7 +62,7 @@ def test_a_third_run_from_the_second_outlives_both_and_is_what_they_were_togethe
     shelf = columns.Shelf(workspace)
     own = captions.read(third.caption_file(1))
     for example in third.examples("validation"):
-        said = columns.caption_picture(shelf, third, 1, open_image(Path(example["path"])), third.config.decoding)
+        ((_, said),) = columns.caption_picture(shelf, [(third, 1)], open_image(Path(example["path"])), third.config.decoding)
         assert said.text == own[example["image_id"]].text
 
 

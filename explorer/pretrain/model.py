@@ -38,7 +38,7 @@ def build_model(recipe: Recipe):
     """A BlipForConditionalGeneration with random weights."""
     from transformers import BlipConfig, BlipForConditionalGeneration
 
-    from explorer.families import use_fast_attention
+    from explorer.fast_attention import make_fast
 
     text = dict(
         vocab_size=recipe.vocabulary,
@@ -69,7 +69,7 @@ def build_model(recipe: Recipe):
         initializer_range=0.02,
     )
     config = BlipConfig(text_config=text, vision_config=vision, projection_dim=recipe.width, image_text_hidden_size=recipe.width)
-    return use_fast_attention(BlipForConditionalGeneration(config))
+    return make_fast(BlipForConditionalGeneration(config))
 
 
 def build_processor(tokenizer, recipe: Recipe):

@@ -294,9 +294,11 @@ def _wire_rest(context: Context, ui: dict, comparison_of, chosen, shown) -> None
     @told
     def fill(state, runs, beams, max_tokens, prompt):
         comparison = comparison_of(state, runs, beams, max_tokens, prompt)
-        for column, images in comparison.missing():
-            for done, total in column_captions.fill(context.shelf, context.run(column.run), column.epoch, comparison.decoding, images):
-                yield html.bar(done / total, f"{comparison.label(column)}: {done} of {total} images captioned"), gr.update(visible=True)
+        missing = list(comparison.missing())
+        columns = [(context.run(column.run), column.epoch) for column, _ in missing]
+        images = list({example["image_id"]: example for _, examples in missing for example in examples}.values())
+        for done, total in column_captions.fill(context.shelf, columns, comparison.decoding, images):
+            yield html.bar(done / total, f"{done} of {total} captions, in {len(columns)} columns"), gr.update(visible=True)
         yield "", gr.update(visible=False)
 
     @told

@@ -215,12 +215,12 @@ def caption_photo(context: Context, comparison: Comparison, path: str):
     if not kept.exists():
         shutil.copyfile(path, kept)
     photo = {"image_id": identity, "file": Path(path).name, "path": str(kept), "references": [], "captions": {}}
-    for count, column in enumerate(comparison.columns):
-        yield _photo_html(comparison, photo, f"loading {comparison.label(column)} ({count + 1} of {len(comparison.columns)})"), photo
-        run = context.run(column.run)
-        caption = column_captions.caption_picture(context.shelf, run, column.epoch, picture, comparison.decoding)
-        photo = {**photo, "captions": {**photo["captions"], column.key: vars(caption)}}
-    yield _photo_html(comparison, photo, ""), photo
+    columns = {(context.run(column.run), column.epoch): column for column in comparison.columns}
+    yield _photo_html(comparison, photo, f"captioning it in {len(columns)} columns"), photo
+    for said, caption in column_captions.caption_picture(context.shelf, list(columns), picture, comparison.decoding):
+        photo = {**photo, "captions": {**photo["captions"], columns[said].key: vars(caption)}}
+        waiting = len(columns) - len(photo["captions"])
+        yield _photo_html(comparison, photo, f"captioning it in {waiting} more columns" if waiting else ""), photo
 
 
 def _photo_html(comparison: Comparison, photo: dict, waiting: str) -> str:
