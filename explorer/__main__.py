@@ -202,6 +202,27 @@ def score_command(options, workspace: Workspace) -> None:
         print(line, flush=True)
 
 
+def pointing_command(options, workspace: Workspace) -> None:
+    from explorer import pointing
+
+    for line in pointing.describe(workspace, options.run):
+        print(line, flush=True)
+
+
+def scores_command(options, workspace: Workspace) -> None:
+    from explorer import review
+
+    for line in review.describe_scores(workspace, options.run, Path(options.out) if options.out else None):
+        print(line, flush=True)
+
+
+def triage_command(options, workspace: Workspace) -> None:
+    from explorer import review
+
+    for line in review.describe_triage(workspace, options.run):
+        print(line, flush=True)
+
+
 def pretrain_command(options, workspace: Workspace) -> None:
     from explorer.pretrain import pretrain
 
@@ -247,6 +268,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--data", required=True)
     one.add_argument("--word", help="also print the share of captions with this word, over images whose references have it")
     add_decoding(one)
+    one = command("scores", scores_command, "score a run's epochs: accuracy, relevance, coherence, hallucination, with intervals")
+    one.add_argument("--run", required=True)
+    one.add_argument("--out", help="also write the scores of each image and column to this CSV file")
+    one = command("triage", triage_command, "print which captions of a run to look at first, and how well that order finds the worst")
+    one.add_argument("--run", required=True)
+    one = command("pointing", pointing_command, "measure how often heat maps point at the thing a word names, on drawn scenes")
+    one.add_argument("--run", default="demo")
     one = command("pretrain", pretrain_command, "train the embedded base from nothing")
     one.add_argument("--data", nargs="+", required=True)
     one.add_argument("--out", required=True)

@@ -19,7 +19,7 @@ from statistics import mean
 import numpy as np
 
 from explorer import columns as column_captions
-from explorer import files, metrics, wording
+from explorer import files, metrics, triage, wording
 from explorer.captions import Caption, Decoding
 from explorer.run import Run
 from explorer.workspace import Workspace
@@ -32,7 +32,7 @@ FILTERS = {
     "unfinished": "a caption stops in the middle",
     "flagged": "a caption of this image is flagged",
 }
-ORDERS = ("as in the dataset", "worst first", "changed most", "regressed most", "least sure first", "file name")
+ORDERS = ("as in the dataset", "worst first", "changed most", "regressed most", "least sure first", "most doubtful first", "file name")
 MARGIN = 0.1
 """How much nearer to the references an earlier caption must be before the last counts as regressed."""
 
@@ -107,6 +107,8 @@ class Comparison:
     captions: dict[str, list[Caption | None]]
     several_runs: bool = False
     decoding: Decoding = field(default_factory=Decoding)
+    gains: np.ndarray | None = None
+    """[images] relevance of the last column's captions, nan where it is not known; None when nothing is."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -206,6 +208,17 @@ class Comparison:
         last = self.captions[self.columns[-1].key] if self.columns else [None] * len(self.images)
         return np.array([min(c.probabilities, default=1.0) if c else 1.0 for c in last])
 
+    @cached_property
+    def doubt(self) -> np.ndarray:
+        """How likely the last column's caption is bad, by signals that need no reference: see triage.py."""
+        columns = [self.captions[column.key] for column in self.columns]
+        return triage.doubts(triage.signals(columns, self.gains)) if columns else np.zeros(len(self.images))
+
+    def tell_relevance(self, gains: np.ndarray | None) -> None:
+        """What has been found out since: the order by doubt takes it in."""
+        self.gains = gains
+        self.__dict__.pop("doubt", None)
+
     def marks(self, column: Column, place: int) -> tuple[str, ...]:
         """What is noticeable about one caption in itself: repeated, unfinished."""
         caption = self.captions[column.key][place]
@@ -279,6 +292,8 @@ class Comparison:
             return -self._drop
         if order == "least sure first":
             return self.unsure
+        if order == "most doubtful first":
+            return -self.doubt
         if order == "changed most":
             return self._kept
         if order == "file name":

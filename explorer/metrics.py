@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
+
 from explorer.wording import likeness, plain, tokens
 
 FEW = 10
@@ -140,3 +142,39 @@ def common(captions: Sequence[str]) -> set[str]:
     """The captions, as plain words, given to at least five images and a twentieth of all: said of everything."""
     counts = Counter(plain(caption) for caption in captions)
     return {text for text, count in counts.items() if count >= max(5, 0.05 * len(captions))}
+
+
+# --- counts that add up over images -----------------------------------------------------------------------
+
+
+def bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """[images, 10] of what BLEU-4 is reckoned from: n-grams guessed (1 to 4), right ones, length, nearest reference length.
+
+    Sums of rows are the counts of a set, so that any resample of images is scored without counting again.
+    """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    gts, res = _rows(captions, references)
+    scorer = BleuScorer(n=4)
+    for place in gts:
+        scorer += (res[place][0], gts[place])
+    rows = []
+    for counts in scorer.ctest:
+        nearest = min((abs(length - counts["testlen"]), length) for length in counts["reflen"])[1]
+        rows.append([*counts["guess"], *counts["correct"], counts["testlen"], nearest])
+    return np.array(rows, float).reshape(-1, 10)
+
+
+def bleu_of(counts: np.ndarray) -> np.ndarray:
+    """[rows] BLEU-4 of summed `bleu_counts` [rows, 10], as pycocoevalcap reckons it."""
+    guessed, right, length, wanted = counts[:, :4], counts[:, 4:8], counts[:, 8], counts[:, 9]
+    ratio = (length + 1e-15) / (wanted + 1e-9)
+    brevity = np.exp(np.minimum(0, 1 - 1 / np.maximum(ratio, 1e-12)))
+    return ((right + 1e-15) / (guessed + 1e-9)).prod(1) ** 0.25 * brevity
+
+
+def distinct(captions: Sequence[str], size: int) -> float:
+    """Different n-grams of ``size`` words as a share of all (distinct-n: Li et al., "A diversity-promoting objective
+    function", 2016); nan when there is none."""
+    grams = [gram for text in captions for gram in zip(*(tokens(text)[at:] for at in range(size)))]
+    return len(set(grams)) / len(grams) if grams else float("nan")

@@ -10,7 +10,7 @@ from explorer import columns as column_captions
 from explorer.comparison import FILTERS, ORDERS, Comparison
 from explorer.errors import UserError
 from explorer.flags import REASONS
-from explorer.ui import html, looked_view, table
+from explorer.ui import html, looked_view, scores_view, table
 from explorer.ui.compare_view import (
     Comparisons,
     best_epoch,
@@ -58,6 +58,7 @@ def build(context: Context) -> dict:
             pager = html.piece(elem_id="pager", js_on_load=html.ACTIONS)
         with gr.Column(scale=3, min_width=300, elem_id="detail-column"):
             detail = _detail_part()
+    scores = scores_view.part()
     more = _more_part()
     ui = {
         "state": state,
@@ -73,6 +74,7 @@ def build(context: Context) -> dict:
         "halt": halt,
         "pager": pager,
         **detail,
+        **scores,
         **more,
     }
     _wire(context, ui)
@@ -235,6 +237,7 @@ def _wire(context: Context, ui: dict) -> None:
         api_visibility="private",
     )
     looked_view.wire(context, ui)
+    scores_view.wire(context, ui)
     _wire_flagging(context, ui, comparison_of, acting, after, details)
     _wire_rest(context, ui, comparison_of, chosen, shown)
     ui["refresh"], ui["chosen"], ui["shown"] = refresh, chosen, shown
