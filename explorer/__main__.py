@@ -237,6 +237,17 @@ def demo_command(options, workspace: Workspace) -> None:
         print(line, flush=True)
 
 
+def bench_command(options, workspace: Workspace) -> None:
+    from explorer import bench
+    from explorer.bench.setting import Setting
+
+    data = Path(options.data) if options.data else None
+    setting = Setting(base=options.base, images=options.images, data=data, seeds=options.seeds)
+    rows = bench.bench(workspace, setting, options.only or (), say=lambda text: print(text, flush=True))
+    if options.json:
+        bench.keep(Path(options.json), setting, rows)
+
+
 # --- the words of the command line ------------------------------------------------------------------------
 
 
@@ -279,6 +290,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--data", nargs="+", required=True)
     one.add_argument("--out", required=True)
     one.add_argument("--start", help="a base trained before, to take through the last stage only")
+    add_bench(command("bench", bench_command, "measure speed beside the usual loop, and quality by method"))
     one = command("demo", demo_command, "describe or rebuild the shipped demo run")
     one.add_argument("--rebuild", action="store_true")
     return top
@@ -309,6 +321,15 @@ def add_finetune(one: argparse.ArgumentParser) -> None:
     one.add_argument("--keep", choices=KEEP, help="which checkpoints stay; captions of the others do")
     one.add_argument("--patience", type=int, help="end after so many epochs without a better one; 0: never")
     add_decoding(one)
+
+
+def add_bench(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--only", action="append", metavar="PART", help="training, full, captions, beside, growth or quality; may be repeated")
+    one.add_argument("--base", help="a BLIP's folder; one of BLIP-base's size with random weights when left out")
+    one.add_argument("--images", type=int, default=24, help="drawn images to train on and to caption")
+    one.add_argument("--data", help="captioned photos, for quality")
+    one.add_argument("--seeds", type=int, default=3, help="runs of each method, for quality")
+    one.add_argument("--json", help="also write the rows to this file")
 
 
 def add_decoding(one: argparse.ArgumentParser) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 PROC = Path("/proc")
+
+LOWEST = 19
+"""The niceness of a process that waits for everybody else."""
 
 
 def born(pid: int, proc: Path = PROC) -> str | None:
@@ -36,3 +40,16 @@ def is_alive(pid: int | None, mark: str | None) -> bool:
         return mark is not None and born(pid) == mark and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, TypeError, ValueError):
         return False
+
+
+def give_way(pid: int, proc: Path = PROC) -> None:
+    """Let the process ``pid`` have what other processes leave of the cores: all when they are quiet, little when they work.
+
+    Where Linux groups processes by session, niceness counts only within a session (sched(7), autogroup): a run has a
+    session of its own, so the group must be made nice as well. A process that has ended, or a system that knows none
+    of this, is passed over.
+    """
+    with suppress(psutil.Error):
+        psutil.Process(pid).nice(LOWEST)
+    with suppress(OSError):
+        (proc / str(pid) / "autogroup").write_text(str(LOWEST), "ascii")

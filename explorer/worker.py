@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 from explorer import files, memory, processes
 from explorer.errors import UserError
 from explorer.ranks import Ranks
@@ -49,8 +47,7 @@ def start(run: Run, workspace: Workspace) -> int:
             stderr=output,
             start_new_session=True,
         )
-        with suppress(psutil.Error):
-            psutil.Process(child.pid).nice(5)
+        processes.give_way(child.pid)
         write_status(run, "running", child.pid, text="starting")
     return child.pid
 

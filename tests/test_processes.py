@@ -66,3 +66,14 @@ def test_a_status_from_the_future_is_believed_when_its_process_lives(workspace, 
     row = files.read_json(run.folder / "status.json")
     files.write_json(run.folder / "status.json", {**row, "updated": time.time() + 86_400})
     assert run.status().state == "running"
+
+
+def test_a_run_gives_way_to_everybody_else(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    processes.give_way(child.pid)
+    group = Path(f"/proc/{child.pid}/autogroup")
+    assert psutil.Process(child.pid).nice() == 19
+    if group.exists():
+        assert group.read_text().rstrip().endswith("nice 19")
+    child.communicate(b"\n")
+    processes.give_way(child.pid)  # gone: nothing to do, and nothing goes wrong
