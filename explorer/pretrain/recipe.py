@@ -29,7 +29,7 @@ class Recipe:
     weight_decay: float = 0.05
     token_dropout: float = 0.1
     average: float = 0.9985
-    score_steps: int = 560
+    score_steps: int = 100
     score_batch: int = 32
     score_drawn: int = 8
     samples: int = 5
