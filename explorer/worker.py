@@ -52,6 +52,17 @@ def start(run: Run, workspace: Workspace) -> int:
     return child.pid
 
 
+@contextmanager
+def one_at_a_time(workspace: Workspace) -> Iterator[None]:
+    """Make and start a run in here: of two pages that do so at once the second is told. Raises UserError while a run is live."""
+    with open(workspace.root / ".starting", "w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        busy = running(workspace)
+        if busy:
+            raise UserError(f"The run {busy[0].name!r} is still training: stop it or wait, then start the next.")
+        yield
+
+
 def running(workspace: Workspace) -> list[Run]:
     """The runs that a process is working on now."""
     found = (Run(folder) for folder in workspace.run_folders())
