@@ -176,7 +176,9 @@ def estimate(workspace: Workspace, config: RunConfig, train: int, validation: in
     features = (train + validation) * facts.patches * facts.width * 2 if frozen else 0
     work = config.batch_size * activations(facts, config, references)
     memory = 700_000_000 + 4 * facts.size + 12 * trained + work
-    return Estimate(seconds + 8, int(memory), 4 * kept * config.epochs + 12 * trained + features, pace is not None)
+    return Estimate(
+        seconds + 8, int(memory), 4 * kept * (config.epochs if config.keep == "all" else 2) + 12 * trained + features, pace is not None
+    )
 
 
 def activations(facts: BaseFacts, config: RunConfig, references: float) -> float:

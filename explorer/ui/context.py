@@ -45,6 +45,11 @@ class Context:
     def run(self, name: str) -> Run:
         return Run(self.workspace.run_folder(name))
 
+    def owners_only(self) -> None:
+        """Raises UserError on a public page: strangers compare and flag there, and change nothing else."""
+        if self.settings.public:
+            raise UserError("This is a public page: here you can compare and flag. Start runs on your own copy of it.")
+
     def thumb(self, path: str | Path, key: str, size: int = 248) -> str | None:
         """The picture as a data address, made once; None when the file is gone or no picture."""
         try:

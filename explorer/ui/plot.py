@@ -54,8 +54,9 @@ def ticks(low: float, high: float, most: int = 4) -> list[float]:
     return [round(first + i * step, 10) for i in range(int((high - first) / step + 1e-9) + 1)]
 
 
-def loss_plot(steps: Sequence[dict], epochs: Sequence[dict], total: int) -> str:
-    """``steps``: rows of a log with step and loss; ``epochs``: rows with step and validation_loss; all finite or left out."""
+def loss_plot(steps: Sequence[dict], epochs: Sequence[dict], total: int, best: int | None = None) -> str:
+    """``steps``: rows of a log with step and loss; ``epochs``: rows with step and validation_loss; all finite or left out.
+    ``best``: the step of the epoch to ring."""
     dots = [(row["step"], row["loss"]) for row in steps if math.isfinite(row["loss"])]
     marks = [(row["step"], row["validation_loss"]) for row in epochs if math.isfinite(row["validation_loss"])]
     if not dots and not marks:
@@ -63,12 +64,13 @@ def loss_plot(steps: Sequence[dict], epochs: Sequence[dict], total: int) -> str:
     values = [loss for _, loss in dots + marks]
     pad = 0.08 * ((max(values) - min(values)) or 1.0)
     frame = Frame(max(total, 1), max(0.0, min(values) - pad), max(values) + pad)
-    parts = [_grid(frame), _dots(frame, _thin(dots)), _line(frame, dots), _marks(frame, marks)]
+    parts = [_grid(frame), _dots(frame, _thin(dots)), _line(frame, dots), _marks(frame, marks, best)]
     return (
         f'<figure class="x-plot"><svg viewBox="0 0 {frame.width} {frame.height}" role="img" '
         f'aria-label="{text(_spoken(dots, marks))}">{"".join(parts)}</svg>'
         '<figcaption><span class="key-train">training loss a step</span>'
-        '<span class="key-validation">validation loss an epoch</span></figcaption></figure>'
+        '<span class="key-validation">validation loss an epoch</span>'
+        f"{'<span>ringed: the best epoch</span>' if best in dict(marks) else ''}</figcaption></figure>"
     )
 
 
@@ -108,7 +110,7 @@ def _line(frame: Frame, dots) -> str:
     return f'<polyline class="line" points="{points}"/>'
 
 
-def _marks(frame: Frame, marks) -> str:
+def _marks(frame: Frame, marks, best: int | None) -> str:
     parts = []
     if len(marks) > 1:
         points = " ".join(f"{frame.x(s):.1f},{frame.y(v):.1f}" for s, v in marks)
@@ -116,6 +118,8 @@ def _marks(frame: Frame, marks) -> str:
     for step, loss in marks:
         x, y = frame.x(step), frame.y(loss)
         parts.append(f'<path class="mark" d="M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z"><title>validation {loss:.3f}</title></path>')
+        if step == best:
+            parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="11"><title>the best epoch</title></circle>')
     return "".join(parts)
 
 

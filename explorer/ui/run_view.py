@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from explorer import captions
-from explorer.run import Run, by_kind
+from explorer import best, captions
+from explorer.run import Checkpoint, Run, by_kind
 from explorer.ui import html, plot
 from explorer.ui.context import Context
 from explorer.wording import diff
@@ -28,20 +28,30 @@ def _last_words(run: Run, state) -> str:
     if state.state != "finished" or not epochs:
         return state.text[:1].upper() + state.text[1:]
     took = html.duration(epochs[-1]["seconds"])
-    saved = run.checkpoints()
-    where = f" The model is in {saved[-1].folder}." if saved else ""
+    top = best_checkpoint(run)
+    where = f" The model is in {top.folder}." if top else ""
+    if state.text.startswith("finished early"):
+        return f"{state.text[:1].upper()}{state.text[1:]}. It took {took}.{where}"
     return f"Finished {run.config.epochs} epochs in {took}.{where}"
+
+
+def best_checkpoint(run: Run) -> Checkpoint | None:
+    """The checkpoint to go on with: that of the best epoch, or the last one where its weights were not kept."""
+    top, saved = best.best(run.log(), run.config.best_by), run.checkpoints()
+    return next((checkpoint for checkpoint in saved if top and checkpoint.epoch == top["epoch"]), saved[-1] if saved else None)
 
 
 def scores_html(run: Run) -> str:
     """The scores of each epoch, with the number of references they were reckoned against."""
-    epochs = list(by_kind(run.log(), "epoch"))
+    log = run.log()
+    epochs = list(by_kind(log, "epoch"))
     if not epochs:
         return ""
+    top, kept = best.best(log, run.config.best_by), {checkpoint.epoch for checkpoint in run.checkpoints()}
     names = ("CIDEr", "BLEU-4", "ROUGE-L")
     head = "".join(f"<th>{name}</th>" for name in ("", "validation loss", *names, "distinct captions"))
     rows = "".join(
-        f"<tr><th>{'base' if not r['epoch'] else 'epoch ' + str(r['epoch'])}</th><td>{r['validation_loss']:.3f}</td>"
+        f"<tr{' class=best' if r is top else ''}><th>{_epoch_name(r, r is top, kept)}</th><td>{r['validation_loss']:.3f}</td>"
         + "".join(f"<td>{_score(r['scores'].get(name))}</td>" for name in names)
         + f"<td>{r['scores'].get('distinct', 0)} of {r['scores'].get('images', 0)}</td></tr>"
         for r in epochs
@@ -49,8 +59,17 @@ def scores_html(run: Run) -> str:
     count = epochs[-1]["scores"].get("references", 0)
     return (
         f'<div class="x-scroll"><table class="x-runs x-number"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="x-small">Scores over the validation images, {count:g} references an image; more references give higher scores.</p>'
+        f'<p class="x-small">Scores over the validation images, {count:g} references an image; more references give higher scores. '
+        f"The best epoch is that of the {'lowest' if run.config.best_by == 'loss' else 'highest'} {best.NAMES[run.config.best_by]}.</p>"
     )
+
+
+def _epoch_name(row: dict, is_best: bool, kept: set[int]) -> str:
+    """What the epoch is called, whether it is the best, and whether its weights are still there."""
+    if not row["epoch"]:
+        return "base"
+    gone = "" if row["epoch"] in kept else ' <span class="x-small">captions only</span>'
+    return f"epoch {row['epoch']}{' <em>best</em>' if is_best else ''}{gone}"
 
 
 def _score(value) -> str:
@@ -109,6 +128,10 @@ def _past_row(context: Context, run: Run) -> str:
     own = run.folder.parent == context.workspace.root
     acts = [html.button("Compare", "compare", run=run.name)] if len(epochs) > 1 else []
     acts.append(html.button("Watch", "watch", run=run.name))
+    top = best_checkpoint(run)
+    if top:
+        base = f"{run.name}@{top.epoch}"
+        acts.append(html.button("Begin from it", "begin", title=f"Take {base} as the base of a new run", run=run.name, base=base))
     if own and state.state != "running" and not _shipped(context, run):
         acts.append(html.button("Delete", "delete", run=run.name))
     made = f"{config.method}, {config.base}"
