@@ -195,6 +195,31 @@ def flags_command(options, workspace: Workspace) -> None:
     print(f"{options.out}: {len(store.list())} flags")
 
 
+def relabel_command(options, workspace: Workspace) -> None:
+    from explorer import next_run, plan, relabel, relabel_out
+    from explorer.flags import FlagStore
+
+    if options.push and not options.folder and not options.data:
+        raise UserError("Nothing to push: add --data with the dataset to relabel, or --folder with a version made before.")
+    folder = Path(options.folder) if options.folder else None
+    if folder is None:
+        store = FlagStore(workspace)
+        flags = store.list(status="open", run=options.run)
+        found = next_run.flagged_datasets(workspace, flags) if not options.data else []
+        if not options.data and not found:
+            raise UserError("No corrected flag is open: correct some in the Flag tab, or bring an edited flags.csv back there.")
+        source = plan.find_dataset(options.data, workspace) if options.data else found[0]
+        planned = relabel.plan(next_run.read(source, workspace), flags, options.rule)
+        print(f"{source.name}: {len(planned.flags)} corrected flags, {len(planned.changed)} images get other references ({options.rule})")
+        folder = relabel.write(planned, workspace, options.name)
+        relabel.finish(planned, store, folder.name)
+        print(f"made {folder}")
+    if options.saved:
+        print(f"saved {relabel_out.save(folder, Path(options.saved))}")
+    if options.push:
+        print(f"pushed {relabel_out.push(folder, options.push)}")
+
+
 def score_command(options, workspace: Workspace) -> None:
     from explorer.score import score_dataset
 
@@ -274,6 +299,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", help="the CSV to write")
     one.add_argument("--bench", action="store_true", help="measure a store of 100,000 flags, and 8 processes that flag at once")
     one.add_argument("--spreadsheet", action="store_true", help="escape what a spreadsheet would run as a formula")
+    one = command("relabel", relabel_command, "make a new dataset version in which corrected flags changed the references")
+    one.add_argument("--data", help="the dataset; that of the flagged run, in its newest version, when left out")
+    one.add_argument("--run", help="only the flags of this run")
+    one.add_argument("--rule", choices=["mistaken", "all", "add"], default="mistaken", help="which references a correction replaces")
+    one.add_argument("--name", help="of the new version")
+    one.add_argument("--folder", help="a version made before, to save or push")
+    one.add_argument("--saved", metavar="FOLDER", help="also write it as a dataset that datasets.load_from_disk opens")
+    one.add_argument("--push", metavar="OWNER/NAME", help="also upload it to the Hub")
     one = command("score", score_command, "score a base on a captioned dataset")
     one.add_argument("--base", default="blip-mini")
     one.add_argument("--data", required=True)

@@ -261,11 +261,12 @@ class FlagStore:
             pairs = [(_get(base, flag.flag_id), check(flag)) for flag in flags]
             _change(base, what, pairs, who)
 
-    def approve(self, run: str, checkpoint: str, image_id: str, caption: str, who: str = "") -> None:
-        """Keep that a person looked at a caption and found it right, so that it is not asked again."""
-        row = [flag_id(run, checkpoint, image_id, caption), run, checkpoint, image_id, who]
+    def approve(self, captions: Iterable[tuple[str, str, str, str]], who: str = "") -> None:
+        """Keep that a person found captions (run, checkpoint, image id, caption) right, so that they are not asked for again."""
+        rows = [[flag_id(*place), *place[:3], who] for place in captions]
+        what = f"find {len(rows)} captions right" if len(rows) != 1 else "find a caption right"
         with self._writing() as base:
-            _log(base, f"find {caption!r} right", who, [(row[0], "right", None, row)])
+            _log(base, what, who, [(row[0], "right", None, row) for row in rows])
 
     def undo(self, who: str | None = None) -> str | None:
         """Take back the last change by ``who`` (None: by anybody); what it was, or None when there is none left."""

@@ -47,13 +47,13 @@ class Entry:
 def entries(root: Path, problems: list[Problem]) -> list[Entry]:
     """One entry a picture below ``root``, what is wrong added to ``problems``. Raises TableError."""
     pictures = _pictures(root)
-    named = [entry for folder in _tabled(root) for entry in _from_table(root, folder, problems)]
+    named = [entry for folder in tabled(root) for entry in _from_table(root, folder, problems)]
     known = {entry.path.resolve() for entry in named}
     others = (_entry(root, path, _sidecar(root, path, problems)) for path in pictures if path.resolve() not in known)
     return _merge([*named, *others])
 
 
-def _tabled(root: Path) -> Iterator[Path]:
+def tabled(root: Path) -> Iterator[Path]:
     """The topmost folders that have a table."""
     for folder, names, _ in os.walk(root):
         names[:] = [] if tables.find(Path(folder)) else sorted(name for name in names if not _hidden(name))
@@ -67,7 +67,7 @@ def _from_table(root: Path, folder: Path, problems: list[Problem]) -> Iterator[E
     where = path.relative_to(root).as_posix()
     problems += [Problem(f"{where}, line {line}", BAD_LINE, f"line {line} {reason}", True) for line, reason in table.problems]
     for line, file, references in table.rows:
-        target = _target(folder, file)
+        target = named_path(folder, file)
         if not inside(target, root):
             problems.append(Problem(file, OUTSIDE, f"line {line} of {where} names a file outside the folder", True))
         elif not _is_file(target):
@@ -75,13 +75,13 @@ def _from_table(root: Path, folder: Path, problems: list[Problem]) -> Iterator[E
         else:
             yield _entry(root, target, tuple(references))
     for line, file in table.blanks:
-        target = _target(folder, file)
+        target = named_path(folder, file)
         if inside(target, root) and _is_file(target):
             shown = target.relative_to(root).as_posix()
             problems.append(Problem(shown, EMPTY, f"line {line} of {where} gives it an empty caption", False))
 
 
-def _target(folder: Path, file: str) -> Path:
+def named_path(folder: Path, file: str) -> Path:
     """Where a table's file name points; one written on Windows has backslashes."""
     return Path(os.path.normpath(folder / file.replace("\\", "/")))
 

@@ -48,7 +48,7 @@ def read(path: Path) -> Table:
     columns: dict[str, None] = {}
     for line, row in _rows(path, table):
         columns |= dict.fromkeys(row)
-        file = _file_of(row)
+        file = file_of(row)
         if not file:
             table.problems.append((line, "names no file"))
             continue
@@ -72,7 +72,7 @@ def _check_columns(path: Path, columns: list[str], table: Table) -> None:
     have = ", ".join(columns[:12])
     if not {_plain(name) for name in columns} & set(FILE_COLUMNS):
         raise TableError(f"{path.name} has the columns {have}: name the one with the image files file_name.")
-    if not any(_is_text(name) for name in columns):
+    if not any(is_text(name) for name in columns):
         raise TableError(f"{path.name} has the columns {have}: name the one with the references text, caption or captions.")
 
 
@@ -91,7 +91,8 @@ def _unnumbered(name: str) -> str:
     return re.sub(r"_?\d+$", "", _plain(name))
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Whether a column of this name holds references."""
     return _unnumbered(name) in TEXT_COLUMNS
 
 
@@ -99,7 +100,7 @@ def _filled(value) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _file_of(row: dict) -> str:
+def file_of(row: dict) -> str:
     """The file a row names; "" when it names none."""
     cells = {_plain(name): value for name, value in row.items()}
     return next((_sound(cells[name].strip()) for name in FILE_COLUMNS if _filled(cells.get(name))), "")
@@ -122,7 +123,7 @@ def references(row: dict) -> list[str]:
 
 def _has_blank(row: dict, found: list[str]) -> bool:
     """Whether a text was meant but is blank. An empty cell beside a filled one is no fault: not all have five captions."""
-    cells = [value for name, value in row.items() if _is_text(name)]
+    cells = [value for name, value in row.items() if is_text(name)]
     inside = any(isinstance(cell, list) and any(isinstance(t, str) and not t.strip() for t in cell) for cell in cells)
     return inside or (not found and any(isinstance(cell, str) for cell in cells))
 
@@ -218,14 +219,18 @@ def _csv(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
     head = next((line for line in lines if line.strip()), "")
     if table.problems and table.problems[0][0] == 1:
         raise TableError(f"{path.name} has no readable header: line 1 {table.problems[0][1]}.")
-    bare = re.sub('"[^"]*"', "", head)  # a comma inside a quoted name parts nothing
-    records = _records(lines, max(",;\t", key=bare.count), table)
+    records = _records(lines, delimiter_of(head), table)
     names = [name.strip() for name in next(records, (0, []))[1]]
     for line, record in records:
         if any(_filled(extra) for extra in record[len(names) :]):
             table.problems.append((line, "has more fields than the header: quote texts that hold a comma"))
         else:
-            yield line, _row(names, record)
+            yield line, row_of(names, record)
+
+
+def delimiter_of(head: str) -> str:
+    bare = re.sub('"[^"]*"', "", head)  # a comma inside a quoted name parts nothing
+    return max(",;\t", key=bare.count)
 
 
 def _records(lines: list[str], delimiter: str, table: Table) -> Iterator[tuple[int, list[str]]]:
@@ -249,7 +254,7 @@ def _records(lines: list[str], delimiter: str, table: Table) -> Iterator[tuple[i
             start = begin + 1
 
 
-def _row(names: Iterable[str], record: list[str]) -> dict:
+def row_of(names: Iterable[str], record: list[str]) -> dict:
     """A record by column; columns of one name (caption, caption, caption) become a list of what is filled."""
     row: dict = {}
     for name, value in itertools.zip_longest(names, record):

@@ -194,7 +194,7 @@ def test_the_history_of_a_flag_tells_who_changed_what(store):
 
 def test_a_caption_found_right_is_judged_and_can_be_undone(store):
     kept = flag(store)
-    store.approve("pets", "epoch-1", "i9", "a dog", "anna")
+    store.approve([("pets", "epoch-1", "i9", "a dog")], "anna")
     assert len(store.judged()) == 2 and kept.flag_id in store.judged() and store.list() == [kept]
     store.undo("anna")
     assert store.judged() == {kept.flag_id}

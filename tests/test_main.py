@@ -130,7 +130,7 @@ def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main.main(["--help"])
     said = capsys.readouterr().out
-    assert all(name in said for name in ("finetune", "caption", "compare", "flags", "score", "pretrain", "demo"))
+    assert all(name in said for name in ("finetune", "caption", "compare", "flags", "relabel", "score", "pretrain", "demo"))
 
 
 def test_a_stop_that_a_killed_process_left_behind_does_not_stop_the_next(tmp_path, monkeypatch, blip, shapes):

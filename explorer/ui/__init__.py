@@ -53,7 +53,14 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
         lambda state, runs, *rest: load(state, [], *rest), compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private"
     )
     compare_tab.select(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
-    flag_tab.select(flag_ui["refresh"], flag_ui["common"], flag_ui["lists"], show_progress="hidden", api_visibility="private")
+    flag_tab.select(*flag_ui["opened"], show_progress="hidden", api_visibility="private")
+    flag_ui["started"].change(
+        lambda name: (gr.update(selected="finetune"), name),
+        flag_ui["started"],
+        [tabs, finetune_ui["watched"]],
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
     def go_compare(name):
         return gr.update(selected="compare"), gr.update(choices=[run.name for run in context.runs() if run.checkpoints()], value=[name])

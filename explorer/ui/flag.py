@@ -1,322 +1,243 @@
-"""The Flag tab: the flags as a list with pictures, the chosen one to edit, counts, the CSV out and in, undo."""
+"""The Flag tab: review a run's captions or the flags, one at a time or many at once; then the ways out.
+
+The list with pictures is on the left, the chosen caption on the right. What is done is `explorer.desk`'s business; the
+CSV and the relabelled dataset have modules of their own.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from dataclasses import replace
 
 import gradio as gr
 
-from explorer import flags_csv
-from explorer.errors import UserError
-from explorer.flags import REASONS, STATUSES, Flag
-from explorer.run import Run
-from explorer.ui import html
+from explorer.desk import KEYS, Desk, Office
+from explorer.flags import STATUSES
+from explorer.worklist import IMAGES
+from explorer.ui import flag_csv, flag_relabel, flag_view, html
 from explorer.ui.context import Context, told
 
+FLAGS = "all flags"
 ANY = "any"
-SHOWN = 100
 
 
 def build(context: Context) -> dict:
     """Lay out the tab inside a gr.Tab; returns the components other parts of the page need."""
-    state = gr.State({"chosen": None, "import": None})
-    with gr.Row():
-        search = gr.Textbox(label="Search words", placeholder="in captions, corrections, notes, file names", scale=3, min_width=200)
-        status = gr.Dropdown([ANY, *STATUSES], value=ANY, label="Status", scale=1, min_width=120)
-        reason_filter = gr.Dropdown([ANY, *REASONS], value=ANY, label="Reason", scale=1, min_width=140)
-    counts = html.piece(elem_id="flag-counts", js_on_load=html.ACTIONS)
+    ui = {"state": gr.State(Desk()), **_top_part()}
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            items = html.piece(elem_id="flag-list", js_on_load=html.ACTIONS)
-        with gr.Column(scale=4, min_width=300):
-            detail = _detail_part()
-    more = _csv_part()
-    ui = {
-        "state": state,
-        "search": search,
-        "status": status,
-        "reason_filter": reason_filter,
-        "counts": counts,
-        "items": items,
-        **detail,
-        **more,
-    }
+            ui["items"] = html.piece(elem_id="flag-list", js_on_load=html.ACTIONS + flag_view.KEYS)
+        with gr.Column(scale=4, min_width=300, elem_id="flag-side"):
+            ui |= _detail_part()
+    ui["says"] = html.piece(elem_id="flag-says", js_on_load=html.ACTIONS)
+    ui |= flag_csv.build() | flag_relabel.build(context)
+    with gr.Accordion("Keys", open=False, elem_id="flag-keys"):
+        html.piece(flag_view.help_html())
     _wire(context, ui)
     return ui
 
 
-def _detail_part() -> dict:
-    detail = html.piece(html.empty("No flag chosen", "Press one in the list to edit it."), elem_id="flag-detail")
-    with gr.Group(visible=False) as form:
-        reason = gr.Radio(list(REASONS), label="What is wrong with it")
-        correction = gr.Textbox(label="Corrected caption", lines=2, elem_id="flag-correction")
-        with gr.Row():
-            flag_status = gr.Dropdown(list(STATUSES), label="Status", min_width=120)
-            reviewer = gr.Textbox(label="Reviewer", min_width=120)
-        note = gr.Textbox(label="Note")
-        with gr.Row():
-            save = gr.Button("Save", variant="primary", elem_id="flag-save", min_width=80)
-            dismiss = gr.Button("Dismiss", min_width=80)
-            remove = gr.Button("Remove", variant="stop", min_width=80, elem_id="flag-remove")
-    with gr.Row():
-        undo = gr.Button("Undo the last change", size="sm", elem_id="flags-undo")
-        redo = gr.Button("Redo", size="sm")
-    said = html.piece(elem_id="flags-said")
+def _top_part() -> dict:
+    with gr.Row(equal_height=False):
+        what = gr.Dropdown([FLAGS], value=FLAGS, label="Review", elem_id="review-what", scale=2, min_width=200)
+        epoch = gr.Dropdown([], label="Captions of", visible=False, elem_id="review-epoch", scale=1, min_width=110)
+        images = gr.Dropdown(list(IMAGES), value=IMAGES[0], label="Images", visible=False, elem_id="review-images", scale=1, min_width=120)
+        status = gr.Dropdown([ANY, *STATUSES], value=ANY, label="Status", scale=1, min_width=110, elem_id="flag-status")
+        search = gr.Textbox(
+            label="Search words", placeholder="in captions, corrections, notes, file names", scale=2, min_width=180, elem_id="flag-search"
+        )
+        reviewer = gr.Textbox(label="Reviewer", placeholder="your name, kept in this browser", scale=1, min_width=130, elem_id="flag-reviewer")
+    progress = html.piece(elem_id="flag-progress")
+    with gr.Row(visible=False, elem_id="review-missing") as lacking:
+        fill = gr.Button("Caption the images that have none yet", size="sm", elem_id="review-fill")
+        halt = gr.Button("Stop captioning", visible=False, size="sm", variant="stop")
+    filling = html.piece(elem_id="review-filling")
+    remembered = gr.BrowserState("", storage_key="caption-explorer-reviewer", secret="a name is no secret")
     return {
-        "detail": detail,
-        "form": form,
-        "reason": reason,
-        "correction": correction,
-        "flag_status": flag_status,
+        "what": what,
+        "epoch": epoch,
+        "images": images,
+        "status": status,
+        "search": search,
         "reviewer": reviewer,
-        "note": note,
-        "save": save,
-        "dismiss": dismiss,
-        "remove": remove,
-        "undo": undo,
-        "redo": redo,
-        "said": said,
+        "progress": progress,
+        "lacking": lacking,
+        "fill": fill,
+        "halt": halt,
+        "filling": filling,
+        "remembered": remembered,
     }
 
 
-def _csv_part() -> dict:
-    with gr.Row():
-        download = gr.DownloadButton("Download flags.csv", elem_id="download-flags", size="sm")
-        sheet = gr.DownloadButton("Download for a spreadsheet", elem_id="download-sheet", size="sm")
-    with gr.Accordion("Bring an edited CSV back", open=False):
-        upload = gr.File(label="Edited flags CSV", file_types=[".csv"], height=100, elem_id="flags-upload")
-        diff = html.piece(elem_id="import-diff")
+def _detail_part() -> dict:
+    as_typed = gr.InputHTMLAttributes(autocapitalize="off", autocorrect="off", spellcheck=False, autocomplete="off")
+    detail = html.piece(flag_view.detail_html(None, None, Desk()), elem_id="flag-detail")
+    reasons = html.piece(elem_id="flag-reasons", js_on_load=html.ACTIONS)
+    with gr.Column(visible=False, elem_id="flag-edit") as form:
+        correction = gr.Textbox(label="Corrected caption", lines=2, elem_id="flag-correction", html_attributes=as_typed)
+        note = gr.Textbox(label="Note", lines=1, elem_id="flag-note", html_attributes=as_typed)
         with gr.Row():
-            apply = gr.Button("Apply these changes", variant="primary", visible=False, elem_id="import-apply", size="sm")
-            drop = gr.Button("Leave everything as it is", visible=False, size="sm")
-    return {"download": download, "sheet": sheet, "upload": upload, "diff": diff, "apply": apply, "drop": drop}
+            save = gr.Button("Save", variant="primary", elem_id="flag-save", min_width=70, size="sm")
+            reference = gr.Button("Nearest reference (r)", elem_id="flag-reference", min_width=120, size="sm")
+            better = gr.Button("Better epoch (e)", elem_id="flag-epoch", min_width=110, size="sm")
+    verdicts = html.piece(elem_id="flag-verdicts", js_on_load=html.ACTIONS)
+    said = html.piece(elem_id="flags-said")
+    with gr.Row():
+        undo = gr.Button("Undo (u)", size="sm", elem_id="flags-undo", min_width=80)
+        redo = gr.Button("Redo (y)", size="sm", elem_id="flags-redo", min_width=80)
+    with gr.Accordion("History of this flag", open=False, visible=False, elem_id="flag-history") as past:
+        history = html.piece()
+    return {
+        "detail": detail,
+        "reasons": reasons,
+        "form": form,
+        "correction": correction,
+        "note": note,
+        "save": save,
+        "reference": reference,
+        "better": better,
+        "verdicts": verdicts,
+        "said": said,
+        "undo": undo,
+        "redo": redo,
+        "past": past,
+        "history": history,
+    }
 
 
 # --- what is shown ----------------------------------------------------------------------------------------
 
-
-def chosen_flags(context: Context, search: str, status: str, reason: str) -> list[Flag]:
-    """The flags that pass the filters, newest first."""
-    found = context.flags.list(status=None if status == ANY else status, reason=None if reason == ANY else reason, search=search or "")
-    return found[::-1]
+LISTS = ("items", "progress", "says", "lacking", "fill")
+DETAILS = ("detail", "reasons", "form", "correction", "note", "verdicts", "past", "history")
 
 
-def items_html(context: Context, flags: list[Flag], chosen: str | None) -> str:
-    if not flags:
-        if context.flags.list():
-            return html.empty("No flag is left", "Take a filter off, or search for fewer words.")
-        return html.empty("No flags yet", "In Compare, press a caption that is wrong and flag it; it is listed here and in flags.csv.")
-    paths = picture_paths(context, flags[:SHOWN])
-    rows = "".join(_item(context, flag, flag.flag_id == chosen, paths.get((flag.run, flag.image_id))) for flag in flags[:SHOWN])
-    more = f'<p class="x-small">and {len(flags) - SHOWN:,} more: search or filter to see them</p>' if len(flags) > SHOWN else ""
-    return f'<div class="x-items">{rows}{more}</div>'
+def show(context: Context, office: Office, desk: Desk) -> list:
+    """Everything of LISTS and DETAILS as the desk has it now."""
+    seen = office.seen(desk)
+    entry = office.entry(desk, seen)
+    flag = entry.flag if entry else None
+    return [
+        flag_view.list_html(context, office, desk, seen),
+        flag_view.progress_html(desk, seen),
+        flag_view.says_html(office, desk),
+        gr.update(visible=bool(seen.missing)),
+        gr.update(value=f"Caption the {len(seen.missing)} images that have no caption yet"),
+        flag_view.detail_html(context, entry, desk),
+        flag_view.reasons_html(entry, desk),
+        gr.update(visible=entry is not None),
+        flag.corrected_caption if flag else "",
+        flag.note if flag else "",
+        flag_view.verdicts_html(entry),
+        gr.update(visible=flag is not None),
+        flag_view.history_html(office.store.history(flag.flag_id)) if flag else "",
+    ]
 
 
-def _item(context: Context, flag: Flag, chosen: bool, path: Path | None) -> str:
-    correction = f'<p class="correction">{html.text(flag.corrected_caption)}</p>' if flag.corrected_caption else ""
-    uri = context.thumb(path, flag.image_id) if path else None
-    return (
-        f'<button type="button" class="x-item" data-act="choose" data-value="{flag.flag_id}" aria-current="{"true" if chosen else "false"}">'
-        f"{html.picture(uri, flag.image_file)}<span><p>{html.text(flag.caption)}</p>{correction}"
-        f'<span class="x-small">{html.text(flag.reason)} · {html.text(flag.run)} {html.text(flag.checkpoint)} · {html.text(flag.status)}</span></span></button>'
-    )
-
-
-def picture_paths(context: Context, flags: list[Flag]) -> dict[tuple[str, str], Path]:
-    """Where the flagged images are: in their runs, or among the photos somebody dropped."""
-    found: dict[tuple[str, str], Path] = {}
-    for name in {flag.run for flag in flags}:
-        try:
-            run: Run = context.run(name)
-        except UserError:
-            continue
-        found |= {(name, row["image_id"]): run.folder / row["path"] for row in run.examples("validation")}
-    for flag in flags:
-        if (flag.run, flag.image_id) not in found:
-            kept = next(iter((context.workspace.cache / "photos").glob(f"{flag.image_id}.*")), None)
-            found |= {(flag.run, flag.image_id): kept} if kept else {}
-    return found
-
-
-def detail_html(context: Context, flag: Flag) -> str:
-    path = picture_paths(context, [flag]).get((flag.run, flag.image_id))
-    large = context.thumb(path, flag.image_id, 760) if path else None
-    references = "".join(f"<li>{html.text(text)}</li>" for text in flag.references)
-    told_references = f'<dt>references</dt><dd><ul class="x-references">{references}</ul></dd>' if references else ""
-    return (
-        f'<div class="x-detail">{html.picture(large, flag.image_file, "large")}<span class="x-name">{html.text(flag.image_file)}</span>'
-        f"<dl><dt>caption of {html.text(flag.run)}, {html.text(flag.checkpoint)}</dt><dd>{html.text(flag.caption)}</dd>{told_references}</dl></div>"
-    )
-
-
-def counts_html(context: Context, chosen: str) -> str:
-    """Counts by reason as bars that filter, and how far the review is."""
-    counts = context.flags.counts()
-    total = sum(counts["status"].values())
-    if not total:
-        return ""
-    corrected = sum(1 for flag in context.flags.list() if flag.corrected_caption or flag.status != "open")
-    rows = [(reason, counts["reason"][reason]) for reason in REASONS if counts["reason"][reason]]
-    return html.bar(corrected / total, f"{corrected} of {total} flags corrected, relabelled or dismissed") + html.counts(
-        rows, "reason", chosen
-    )
-
-
-def import_html(found: flags_csv.Import) -> str:
-    """What an edited CSV would change, line by line, before anything is changed."""
-    rows = []
-    for change in found.changes[:200]:
-        conflict = " <strong>(changed here since the file was written)</strong>" if change.conflicts else ""
-        fields = "".join(
-            f'<br><span class="x-small">{html.text(name.replace("_", " "))}: </span><span class="x-words"><del>{html.text(old)}</del> <ins>{html.text(new)}</ins></span>'
-            for name, old, new in change.fields()
-        )
-        rows.append(f"<li>{html.text(change.after.caption)}{conflict}{fields}</li>")
-    rows += [f"<li>line {line}: {html.text(reason)}; it is left out</li>" for line, reason in found.problems[:200]]
-    summary = f"{len(found.changes)} changes, {found.unchanged} flags as they are, {len(found.problems)} lines that cannot be used"
-    return f"{html.note(summary, 'warning' if found.problems else 'info')}<ul class='x-problems'>{''.join(rows)}</ul>"
-
-
-def write_downloads(context: Context) -> tuple[str, str]:
-    """Paths of flags.csv and of its copy for spreadsheets, both complete and current."""
-    folder = Path(tempfile.mkdtemp(prefix="flags-", dir=_made(context.workspace.cache / "exports")))
-    raw, sheet = folder / "flags.csv", folder / "flags-for-spreadsheet.csv"
-    flags_csv.export(context.flags, raw)
-    flags_csv.export(context.flags, sheet, spreadsheet=True)
-    return str(raw), str(sheet)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def review_choices(context: Context) -> list[tuple[str, str]]:
+    """The flags, and every run whose captions can be reviewed."""
+    return [(FLAGS, FLAGS), *((f"the worst captions of {run.name}", run.name) for run in context.runs() if run.checkpoints())]
 
 
 # --- handlers ---------------------------------------------------------------------------------------------
 
 
 def _wire(context: Context, ui: dict) -> None:
-    filters = [ui["search"], ui["status"], ui["reason_filter"]]
-    lists = [ui["items"], ui["counts"], ui["download"], ui["sheet"]]
-    details = [ui[n] for n in ("detail", "form", "reason", "correction", "flag_status", "reviewer", "note")]
+    office = Office(context.workspace, context.flags)
+    state, shown = ui["state"], [ui[name] for name in (*LISTS, *DETAILS)]
+    typed = [ui["correction"], ui["note"], ui["reviewer"]]
 
-    def lists_now(state, search, status, reason):
-        flags = chosen_flags(context, search, status, reason)
-        return items_html(context, flags, state["chosen"]), counts_html(context, reason), *write_downloads(context)
-
-    def details_now(state):
-        flag = context.flags.get(state["chosen"]) if state["chosen"] else None
-        if flag is None:
-            return html.empty("No flag chosen", "Press one in the list to edit it."), gr.update(visible=False), None, "", None, "", ""
-        return (
-            detail_html(context, flag),
-            gr.update(visible=True),
-            flag.reason,
-            flag.corrected_caption,
-            flag.status,
-            flag.reviewer,
-            flag.note,
-        )
+    def done(desk: Desk, what: str, value: str, correction, note, reviewer) -> list:
+        desk, said = office.act(desk, what, value, correction or "", note or "", (reviewer or "").strip())
+        return [desk, *show(context, office, desk), html.note(said) if said else ""]
 
     @told
-    def refresh(state, *chosen):
-        return lists_now(state, *chosen)
+    def act(desk, correction, note, reviewer, event: gr.EventData):
+        """A press or a key anywhere in the tab's own HTML."""
+        what, value = (event.act, getattr(event, "value", None) or "")
+        if what == "key":
+            what, value = KEYS[value]
+        return done(desk, what, value, correction, note, reviewer)
+
+    def button(what: str, value: str = ""):
+        return told(lambda desk, correction, note, reviewer: done(desk, what, value, correction, note, reviewer))
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    after = [state, *shown, ui["said"]]
+    for name in ("items", "reasons", "verdicts", "says"):
+        ui[name].act(act, [state, *typed], after, trigger_mode="multiple", **quiet)
+    for name, what in (("save", "save"), ("reference", "reference"), ("better", "epoch"), ("undo", "undo"), ("redo", "redo")):
+        ui[name].click(button(what), [state, *typed], after, **quiet)
+    gr.on([ui["correction"].submit, ui["note"].submit], button("save"), [state, *typed], after, **quiet)
+    _wire_choice(context, office, ui, shown, quiet)
+    _wire_fill(context, office, ui, shown, quiet)
+    flag_csv.wire(context, ui, lambda desk: show(context, office, desk), shown, quiet)
+    flag_relabel.wire(context, ui, lambda desk: show(context, office, desk), shown, quiet)
+
+
+def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet: dict) -> None:
+    """What is on the desk: the flags or a run, narrowed by status and words."""
+    state, chosen = ui["state"], [ui[n] for n in ("what", "epoch", "images", "status", "search")]
 
     @told
-    def choose(state, search, status, reason, event: gr.EventData):
-        state = {**state, "chosen": event.value}
-        return [state, *lists_now(state, search, status, reason), *details_now(state)]
+    def opened(desk, what, remembered, reviewer):
+        """The tab comes into sight: new runs are offered, new flags are shown."""
+        choices = review_choices(context)
+        known = what in [value for _, value in choices]
+        if not known:
+            desk = Desk()
+        return [
+            gr.update(choices=choices, value=what if known else FLAGS),
+            reviewer or remembered or "",
+            desk,
+            *show(context, office, desk),
+        ]
 
     @told
-    def by_reason(reason, event: gr.EventData):
-        return ANY if reason == event.value else event.value
+    def other(desk, what, status, search):
+        """Another thing to review: its epochs are offered, the last one taken."""
+        run = None if what == FLAGS else context.run(what)
+        epochs = [("base", 0), *((f"epoch {c.epoch}", c.epoch) for c in run.checkpoints())] if run else []
+        desk = Desk(run=run.name if run else None, epoch=epochs[-1][1] if epochs else 0, search=search or "", images=desk.images)
+        desk = replace(desk, facets={} if status == ANY else {"status": status})
+        parts = [gr.update(visible=bool(run), choices=epochs, value=desk.epoch if run else None), gr.update(visible=bool(run))]
+        return [*parts, *(gr.update(visible=not run) for _ in range(2)), desk, *show(context, office, desk)]
 
-    def changing(act):
-        """A handler that changes flags by ``act`` and shows everything anew, with a sentence about it."""
+    @told
+    def narrowed(desk, what, epoch, images, status, search):
+        facets = {name: value for name, value in desk.facets.items() if name != "status"}
+        facets |= {} if status == ANY or desk.run else {"status": status}
+        desk = replace(desk, epoch=epoch or 0, images=images, facets=facets, search=search or "", page=0, picked=())
+        return [desk, *show(context, office, desk)]
 
-        @told
-        def handler(state, search, status, reason_filter, *values):
-            said = act(state, *values)
-            return [*lists_now(state, search, status, reason_filter), *details_now(state), html.note(said)]
-
-        return handler
-
-    def save(state, reason, correction, status, reviewer, note):
-        flag = context.flags.edit(
-            _chosen(state),
-            reason=reason or "other",
-            corrected_caption=correction or "",
-            status=status or "open",
-            reviewer=reviewer or "",
-            note=note or "",
-        )
-        return f"Saved the flag of “{flag.caption}”."
-
-    def dismiss(state):
-        context.flags.edit(_chosen(state), status="dismissed")
-        return "Dismissed. Undo brings it back."
-
-    def remove(state):
-        context.flags.remove([_chosen(state)])
-        return "Removed. Undo brings it back."
-
-    def undo(state):
-        what = context.flags.undo()
-        return f"Undone: {what}." if what else "There is nothing left to undo."
-
-    def redo(state):
-        what = context.flags.redo()
-        return f"Done again: {what}." if what else "There is nothing to do again."
-
-    edited = [ui[n] for n in ("reason", "correction", "flag_status", "reviewer", "note")]
-    common, after = [ui["state"], *filters], [*lists, *details, ui["said"]]
-    ui["items"].act(choose, common, [ui["state"], *lists, *details], show_progress="hidden", api_visibility="private")
-    ui["counts"].act(by_reason, ui["reason_filter"], ui["reason_filter"], show_progress="hidden", api_visibility="private")
+    outputs = [ui["epoch"], ui["images"], ui["status"], ui["search"], state, *shown]
+    ui["what"].input(other, [state, ui["what"], ui["status"], ui["search"]], outputs, **quiet)
     gr.on(
-        [part.change for part in filters],
-        refresh,
-        common,
-        lists,
-        show_progress="hidden",
+        [ui["epoch"].input, ui["images"].input, ui["status"].input, ui["search"].change],
+        narrowed,
+        [state, *chosen],
+        [state, *shown],
         trigger_mode="always_last",
-        api_visibility="private",
+        **quiet,
     )
-    ui["save"].click(changing(save), [*common, *edited], after, show_progress="hidden", api_visibility="private")
-    for name, act in (("dismiss", dismiss), ("remove", remove), ("undo", undo), ("redo", redo)):
-        ui[name].click(changing(act), common, after, show_progress="hidden", api_visibility="private")
-    _wire_import(context, ui, common, after, changing)
-    ui["refresh"], ui["common"], ui["lists"] = refresh, common, lists
+    ui["reviewer"].change(lambda name: name, ui["reviewer"], ui["remembered"], **quiet)
+    ui["opened"] = (opened, [state, ui["what"], ui["remembered"], ui["reviewer"]], [ui["what"], ui["reviewer"], state, *shown])
 
 
-def _chosen(state: dict) -> str:
-    if not state["chosen"]:
-        raise UserError("Choose a flag first: press it in the list.")
-    return state["chosen"]
+def _wire_fill(context: Context, office: Office, ui: dict, shown: list, quiet: dict) -> None:
+    """Caption the images of a reviewed run that have none; what is done is kept, so it can be stopped and goes on."""
+    from explorer import columns
 
-
-def _wire_import(context: Context, ui: dict, common, after, changing) -> None:
     @told
-    def read(state, path):
-        if not path:
-            return state, "", gr.update(visible=False), gr.update(visible=False)
-        found = flags_csv.read(context.flags, Path(path))
-        shown = gr.update(visible=bool(found.changes))
-        return {**state, "import": path}, import_html(found), shown, shown
+    def fill(desk):
+        run, missing = context.run(desk.run), office.seen(desk).missing
+        yield html.bar(0, f"loading the model to caption {len(missing)} images"), gr.update(visible=True)
+        for count, total in columns.fill(context.shelf, run, desk.epoch, run.config.decoding, missing):
+            yield html.bar(count / total, f"{count} of {total} images captioned"), gr.update(visible=True)
+        yield "", gr.update(visible=False)
 
-    def apply(state):
-        if not state["import"]:
-            raise UserError("Choose an edited CSV first.")
-        found = flags_csv.read(context.flags, Path(state["import"]))
-        count = flags_csv.apply(context.flags, found.changes)
-        return f"Applied {count} changes. Undo takes them back together."
+    def again(desk):
+        return show(context, office, desk)
 
-    def forget(state):
-        return {**state, "import": None}, None, "", gr.update(visible=False), gr.update(visible=False)
-
-    buttons = [ui["apply"], ui["drop"]]
-    ui["upload"].upload(read, [ui["state"], ui["upload"]], [ui["state"], ui["diff"], *buttons], api_visibility="private")
-    cleared = [ui["state"], ui["upload"], ui["diff"], *buttons]
-    ui["apply"].click(changing(apply), common, after, api_visibility="private").then(
-        forget, ui["state"], cleared, show_progress="hidden", api_visibility="private"
-    )
-    ui["drop"].click(forget, ui["state"], cleared, show_progress="hidden", api_visibility="private")
+    working = ui["fill"].click(fill, ui["state"], [ui["filling"], ui["halt"]], **quiet)
+    working.then(told(again), ui["state"], shown, **quiet)
+    halted = ui["halt"].click(lambda: ("", gr.update(visible=False)), None, [ui["filling"], ui["halt"]], cancels=[working], **quiet)
+    halted.then(told(again), ui["state"], shown, **quiet)

@@ -1,0 +1,141 @@
+"""Worklist: the captions of a run that are still to be judged, the likeliest mistakes first.
+
+A hint, not a verdict: `triage` (signals that need no reference), plus what references and flags say. A caption is raised
+when it says a word that flags elsewhere take back, is far from its references, or an earlier epoch was nearer to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from explorer import columns, metrics, relevance, triage
+from explorer.captions import Caption
+from explorer.flags import Choice, Flag, FlagStore, flag_id
+from explorer.mistakes import Confusion, confusions, content
+from explorer.run import Run
+from explorer.wording import plain
+from explorer.workspace import Workspace
+
+IMAGES = ("validation", "training", "all")
+UNSURE = 0.3
+MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One caption to judge. ``why``: what made it rank here, in words."""
+
+    flag_id: str
+    run: str
+    checkpoint: str
+    image: dict
+    caption: Caption
+    why: tuple[str, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The captions not judged yet, worst first, how many are judged, and the images that have no caption yet."""
+
+    items: tuple[Item, ...]
+    judged: int
+    missing: tuple[dict, ...]
+
+    @property
+    def total(self) -> int:
+        return self.judged + len(self.items)
+
+
+def examples(run: Run, images: str) -> list[dict]:
+    """A run's images with absolute paths. ``images``: one of IMAGES."""
+    split = {"validation": "validation", "training": "train"}.get(images)
+    return [{**row, "path": str(run.folder / row["path"])} for row in run.examples(split)]
+
+
+def queue(workspace: Workspace, store: FlagStore, run: Run, epoch: int, images: str = "validation") -> Queue:
+    """What is left to judge of a run's captions at an epoch (0: the base)."""
+    rows = examples(run, images)
+    decoding = run.config.decoding
+    said = {e: columns.known(workspace, run, e, decoding) for e in (0, *(c.epoch for c in run.checkpoints())) if e <= epoch}
+    now = said.get(epoch, {})
+    checkpoint = f"epoch-{epoch}" if epoch else "base"
+    done = store.judged()
+    patterns = [c for c in confusions(flags_of(store, run)) if c.wrong]
+    common = metrics.common([caption.text for caption in now.values()])
+    doubts = _doubts(workspace, run, rows, said, epoch)
+    items, judged = [], 0
+    for row in rows:
+        caption = now.get(row["image_id"])
+        if caption is None:
+            continue
+        identity = flag_id(run.name, checkpoint, row["image_id"], caption.text)
+        if identity in done:
+            judged += 1
+            continue
+        earlier = [said[e][row["image_id"]].text for e in said if e != epoch and row["image_id"] in said[e]]
+        why, weight = judge(row, caption, earlier, patterns, common)
+        items.append(Item(identity, run.name, checkpoint, row, caption, why, weight + doubts[row["image_id"]]))
+    items.sort(key=lambda item: -item.score)
+    return Queue(tuple(items), judged, tuple(row for row in rows if row["image_id"] not in now))
+
+
+def _doubts(workspace: Workspace, run: Run, rows: list[dict], said: dict[int, dict[str, Caption]], epoch: int) -> dict[str, float]:
+    """`triage.doubts` by image id, 0 to 1, of the images that have a caption at ``epoch``."""
+    rows = [row for row in rows if row["image_id"] in said.get(epoch, {})]
+    captions = [[said[e].get(row["image_id"]) for row in rows] for e in sorted(said)]
+    known = relevance.known(workspace, run, rows)
+    gains = np.array([getattr(known.get((row["image_id"], c.text)), "gain", np.nan) for row, c in zip(rows, captions[-1], strict=True)], float)
+    found = triage.doubts(triage.signals(captions, gains if not np.isnan(gains).all() else None)) if rows else []
+    return dict(zip((row["image_id"] for row in rows), map(float, found), strict=True))
+
+
+def flags_of(store: FlagStore, run: Run) -> list[Flag]:
+    """The flags of a run, those dismissed apart."""
+    return [flag for flag in store.find(Choice(run=run.name)) if flag.status != "dismissed"]
+
+
+def judge(row: dict, caption: Caption, earlier: list[str], patterns: Iterable[Confusion], common: set[str]) -> tuple[tuple[str, ...], float]:
+    """(why a caption deserves a look, in words; how much references and flags raise it above what triage says)."""
+    references = row["references"]
+    near = metrics.goodness(caption.text, references) if references else 1.0
+    found = [_pattern(caption.text, references, patterns)]
+    found.append((1.0 - near, "far from its references") if near < metrics.RIGHT else None)
+    nearest = max((metrics.goodness(text, references) for text in earlier), default=0.0) if references else 0.0
+    found.append((0.4, "an earlier epoch was nearer") if nearest > near + MARGIN else None)
+    found.append((0.0, "a word was a guess") if min(caption.probabilities, default=1.0) < UNSURE else None)
+    found.append((0.3, "a word comes twice") if metrics.repeats_words(caption.text) else None)
+    found.append((0.3, "stops in the middle") if metrics.is_unfinished(caption.text, caption.finished) else None)
+    found.append((0.3, "said of many images") if caption.text and plain(caption.text) in common else None)
+    told = [each for each in found if each]
+    return tuple(why for _, why in told), sum(weight for weight, _ in told) + 0.5 * (1.0 - near)
+
+
+def _pattern(text: str, references: list[str], patterns: Iterable[Confusion]) -> tuple[float, str] | None:
+    """A word in ``text`` that flags of other images took back."""
+    words = _stems(text)
+    for pattern in patterns:
+        if metrics.stem(pattern.wrong) in words and not (pattern.right and metrics.stem(pattern.right) in words):
+            instead = f" for {pattern.right}" if pattern.right else ""
+            # References that say it too may be right, or the very ones that taught the mistake: worth a look, later.
+            doubted = not any(metrics.stem(pattern.wrong) in _stems(reference) for reference in references)
+            return (1.0 if doubted else 0.35), f"says {pattern.wrong}, flagged{instead} in {pattern.images} images"
+    return None
+
+
+def _stems(text: str) -> set[str]:
+    return {metrics.stem(word) for word in content(text)}
+
+
+def best_caption(workspace: Workspace, run: Run, image: str, references: list[str] | tuple[str, ...], said: str) -> str:
+    """The caption of another epoch of ``run`` that is nearest to the image's references, when nearer than ``said``; else ""."""
+    if not references:
+        return ""
+    epochs = (0, *(checkpoint.epoch for checkpoint in run.checkpoints()))
+    found = (columns.known(workspace, run, epoch, run.config.decoding).get(image) for epoch in epochs)
+    texts = [caption.text for caption in found if caption and caption.text != said]
+    best = max(texts, key=lambda text: metrics.goodness(text, references), default="")
+    return best if metrics.goodness(best, references) > metrics.goodness(said, references) else ""
