@@ -11,9 +11,9 @@ from pathlib import Path
 from explorer import mistakes, worklist
 from explorer.errors import UserError
 from explorer.flags import REASONS, Choice, Flag, FlagStore, check, flag_id, now
-from explorer.worklist import Queue
 from explorer.run import Run
 from explorer.wording import nearest
+from explorer.worklist import Queue
 from explorer.workspace import Workspace
 
 PAGE = 40

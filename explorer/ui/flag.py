@@ -12,9 +12,9 @@ import gradio as gr
 
 from explorer.desk import KEYS, Desk, Office
 from explorer.flags import STATUSES
-from explorer.worklist import IMAGES
 from explorer.ui import flag_csv, flag_relabel, flag_view, html
 from explorer.ui.context import Context, told
+from explorer.worklist import IMAGES
 
 FLAGS = "all flags"
 ANY = "any"
