@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Column = tuple[Run, int]
 """A run and its epoch; 0 is the base."""
 
-TOGETHER = 32
+TOGETHER = 64
 """Captions decoded in one batch: enough that reading the weights for each word is shared, few enough to see them come."""
 
 
