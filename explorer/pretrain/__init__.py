@@ -20,7 +20,7 @@ from explorer.captioner import load
 from explorer.pretrain.data import read_photos
 from explorer.pretrain.model import WordsHead, build_model, build_processor, build_tokenizer, frequent_words
 from explorer.pretrain.recipe import Recipe
-from explorer.pretrain.stages import Training, resume, run_stage, stages
+from explorer.pretrain.stages import Training, course, resume, run_stage
 
 
 def pretrain(
@@ -38,11 +38,11 @@ def pretrain(
     photos, captions = read_photos(data)
     say(f"{len(photos)} photos, {sum(map(len, captions))} captions")
     training = prepared(photos, captions, work, recipe, start)
-    course = stages(recipe) if start is None else stages(recipe)[-1:]
+    stages = course(recipe) if start is None else course(recipe)[-1:]
     if state_path.exists():
-        course = resume(state_path, training, course)
+        stages = resume(state_path, training, stages)
         say(f"goes on from step {training.step} of the {training.stage}")
-    for stage in course:
+    for stage in stages:
         run_stage(training, stage, state_path, say)
     return save_base(training.average.module, training.tokenizer, recipe, out)
 

@@ -79,7 +79,7 @@ class Stage:
     first_view: int
 
 
-def stages(recipe: Recipe) -> tuple[Stage, ...]:
+def course(recipe: Recipe) -> tuple[Stage, ...]:
     words, sentences = recipe.word_steps, recipe.sentence_steps
     usual = dict(batch=recipe.batch, rate=recipe.rate, average=recipe.average, warmup=300)
     return (
@@ -230,12 +230,12 @@ def save_state(path: Path, training: Training, optimizer) -> None:
     part.replace(path)
 
 
-def resume(path: Path, training: Training, course: Sequence[Stage]) -> Sequence[Stage]:
-    """Bring ``training`` to where ``path`` left it; what is left of the ``course``."""
+def resume(path: Path, training: Training, stages: Sequence[Stage]) -> Sequence[Stage]:
+    """Bring ``training`` to where ``path`` left it; what is left of the ``stages``."""
     state = torch.load(path, weights_only=True)
-    place = [stage.name for stage in course].index(state["stage"])
-    training.enter(course[place])
+    place = [stage.name for stage in stages].index(state["stage"])
+    training.enter(stages[place])
     for name in ("model", "head", "average"):
         getattr(training, name).load_state_dict(state[name])
     training.step = state["step"]
-    return course[place:]
+    return stages[place:]
