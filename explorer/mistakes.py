@@ -17,6 +17,9 @@ from explorer.folder import SPLITS
 from explorer.metrics import FUNCTION_WORDS, stem
 from explorer.wording import tokens
 
+ALIKE = 0.9
+"""The share of the commonest pair's count from which another pair counts as about as common."""
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -69,7 +72,7 @@ class Confusion:
 def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
     """Which word is taken for which, the commonest first; each flag is told once, under its commonest pair.
 
-    Of pairs as common as each other ("a ball in its mouth" for a tongue: ball, mouth) the one said first wins.
+    Of pairs about as common as each other ("a ball in its mouth" for a tongue: ball, mouth) the one said first wins.
     """
     corrected = [flag for flag in flags if flag.corrected_caption]
     left = {flag.flag_id: _pairs(flag.caption, flag.corrected_caption) for flag in corrected}
@@ -80,9 +83,11 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
         for options in left.values():
             counts.update(options)
             ranks.update({pair: rank for rank, pair in enumerate(options)})
-        best = max(counts, key=lambda pair: (counts[pair], all(pair), -ranks[pair])) if counts else None
-        if best is None or counts[best] < at_least:
+        most = max(counts.values(), default=0)
+        if most < at_least:
             break
+        near = [pair for pair in counts if counts[pair] >= ALIKE * most]
+        best = max(near, key=lambda pair: (all(pair), -ranks[pair] / counts[pair], counts[pair]))
         mine = tuple(identity for identity, options in left.items() if best in options)
         images = len({image_of[identity] for identity in mine})
         if images >= at_least:
@@ -92,9 +97,15 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
 
 
 def _pairs(caption: str, correction: str) -> list[tuple[str, str]]:
-    """(right word, wrong word) of a flag, those said first first; "" where one side only adds or only takes away."""
-    found = mistake(caption, correction)
-    return [(right, wrong) for wrong in found.wrong or ("",) for right in found.right or ("",) if right or wrong]
+    """(right word, wrong word) of a flag, those said first first; "" where one side only adds or only takes away.
+
+    A word said twice and corrected once is wrong once ("near a ball with a ball in its mouth").
+    """
+    said, meant = content(caption), content(correction)
+    before, after = (Counter(map(stem, words)) for words in (said, meant))
+    wrong = dict.fromkeys(word for word in said if before[stem(word)] > after[stem(word)])
+    right = dict.fromkeys(word for word in meant if after[stem(word)] > before[stem(word)])
+    return [(r, w) for w in wrong or ("",) for r in right or ("",) if r or w]
 
 
 def sentences(flags: Sequence[Flag], most: int = 5) -> list[tuple[str, Confusion]]:

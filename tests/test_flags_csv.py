@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from test_flags import flag
@@ -140,3 +142,10 @@ def test_an_import_is_applied_whole_or_not_at_all(store, kept):
     with pytest.raises(UserError):
         flags_csv.apply(store, changes)
     assert store.list() == kept
+
+
+def test_the_example_in_the_docs_is_a_finished_session_that_comes_in_whole(store):
+    path = Path(__file__).parents[1] / "docs" / "flags-example.csv"
+    found = flags_csv.read(store, path)
+    assert found.problems == () and flags_csv.apply(store, found.changes) == len(found.changes) > 30
+    assert {flag.status for flag in store.list()} == {"relabelled", "dismissed"}
