@@ -45,7 +45,7 @@ def _top_part() -> dict:
         search = gr.Textbox(
             label="Search words", placeholder="in captions, corrections, notes, file names", scale=2, min_width=180, elem_id="flag-search"
         )
-        reviewer = gr.Textbox(label="Reviewer", placeholder="your name, kept in this browser", scale=1, min_width=130, elem_id="flag-reviewer")
+        reviewer = gr.Textbox(label="Reviewer", placeholder="your name", scale=1, min_width=130, elem_id="flag-reviewer")
     progress = html.piece(elem_id="flag-progress")
     with gr.Row(visible=False, elem_id="review-missing") as lacking:
         fill = gr.Button("Caption the images that have none yet", size="sm", elem_id="review-fill")
