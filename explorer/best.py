@@ -35,6 +35,16 @@ def reason_to_end(log: Sequence[dict], config: RunConfig) -> str | None:
     if not config.patience or top is None or rows[-1]["epoch"] - top["epoch"] < config.patience:
         return None
     count = rows[-1]["epoch"] - top["epoch"]
-    return (
+    text = (
         f"the {NAMES[config.best_by]} has not improved for {count} {'epoch' if count == 1 else 'epochs'}; epoch {top['epoch']} is the best"
     )
+    return text + (", and the base was better still" if base_is_better(log, config.best_by) else "")
+
+
+def base_is_better(log: Sequence[dict], by: str) -> bool:
+    """Whether no trained epoch is as good as the base was."""
+    before = next((value(row, by) for row in by_kind(log, "epoch") if not row["epoch"]), None)
+    top = best(log, by)
+    if before is None or top is None:
+        return False
+    return before < value(top, by) if by == "loss" else before > value(top, by)

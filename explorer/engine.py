@@ -81,6 +81,10 @@ class Engine:
 
     def share_notes(self) -> None:
         """Let every process know what each has left out or run into; the first one tells."""
+        mended = self.eyes.features.mended if self.eyes.features is not None else ()
+        if mended:
+            count = "1 image were" if len(mended) == 1 else f"{len(mended)} images were"
+            self.notes.setdefault("features", f"The kept vision features of {count} damaged and have been made anew: nothing is lost.")
         for left_out, notes in self.ranks.gather((self.eyes.left_out, self.notes)):
             self.eyes.left_out |= left_out
             self.notes |= notes

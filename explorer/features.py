@@ -24,6 +24,7 @@ class FeatureStore:
     def __init__(self, cache: Path, captioner: Captioner):
         self.captioner = captioner
         self.folder = cache / "features" / captioner.vision_fingerprint()
+        self.mended: set[str] = set()  # images whose kept features were damaged and have been made anew
 
     def path(self, image_id: str) -> Path:
         return self.folder / f"{image_id}.npy"
@@ -49,7 +50,12 @@ class FeatureStore:
 
     def _read(self, example: dict) -> np.ndarray:
         row = self._kept(example["image_id"])
-        return self._encode([example])[0] if row is None else row
+        if row is not None:
+            return row
+        damaged = self.path(example["image_id"]).exists()
+        made = self._encode([example])[0]
+        self.mended |= {example["image_id"]} if damaged else set()
+        return made
 
     def _kept(self, image_id: str) -> np.ndarray | None:
         """The kept features; None when there are none, or when the file is not as it was written."""

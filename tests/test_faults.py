@@ -172,6 +172,28 @@ def test_a_full_disk_is_told_leaves_nothing_half_written_and_a_resume_goes_on(wo
     assert outcome(Run(tmp_path / "result")) == outcome(expected)
 
 
+# --- damaged and other people's features ------------------------------------------------------------------
+
+
+def test_damaged_features_and_another_model_s_are_made_anew_told_and_change_nothing(workspace, tmp_path, blip, shapes):
+    calm = Workspace(tmp_path / "calm", shipped=tmp_path)
+    runs = [models.new_run(home, blip, shapes, method="lora") for home in (calm, workspace)]
+    list(worker.work(runs[0], calm))
+    shutil.copytree(calm.cache, workspace.cache)
+    first, second, *_ = kept_features = sorted(workspace.cache.glob("features/*/*.npy"))
+    assert len(kept_features) == 36
+    first.write_bytes(first.read_bytes()[:-40])
+    shutil.copyfile(kept_features[2], second)  # as whole as can be, and of another image
+    list(worker.work(runs[1], workspace))
+    assert outcome(runs[1]) == outcome(runs[0])
+    told = [row["text"] for row in runs[1].log() if row["kind"] == "warning" and row["code"] == "features"]
+    assert len(told) == 1 and "damaged and have been made anew: nothing is lost" in told[0]
+
+    other = models.make_blip(tmp_path / "other", side=64)
+    list(worker.work(models.new_run(workspace, str(other), shapes, name="other", method="lora"), workspace))
+    assert len(list(workspace.cache.glob("features/*"))) == 2
+
+
 # --- the page goes, others come ---------------------------------------------------------------------------
 
 START = "import sys; from pathlib import Path; from explorer import worker; from explorer.run import Run; from explorer.workspace import Workspace; "

@@ -107,17 +107,20 @@ for progress in worker.work(run, workspace):
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux limits a process's memory this way")
 def test_a_process_that_is_given_too_little_memory_halves_its_batches_and_finishes(workspace, tmp_path, shapes):
     base = models.make_blip(tmp_path / "large", side=256)
-    run = models.new_run(workspace, str(base), shapes, batch_size=24, probes=1, validation_images=2)
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(run.folder), str(workspace.root), str(400 * 1024**2)],
-        cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    for room in (100, 120, 140, 80):  # MB; what a batch of 24 takes differs from one build of torch to another
+        run = models.new_run(workspace, str(base), shapes, name=f"room-{room}", batch_size=24, probes=1, validation_images=2)
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(run.folder), str(workspace.root), str(room * 1024**2)],
+            cwd=PROJECT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        told = [row["text"] for row in run.log() if row["kind"] == "warning" and row["code"].startswith("memory:")]
+        if told:
+            break
+    assert told and "The memory ran out at step 1" in told[0], done.stderr[-3000:]
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     assert run.status().state == "finished"
-    told = [row["text"] for row in run.log() if row["kind"] == "warning" and row["code"].startswith("memory:")]
-    assert told and "The memory ran out at step 1" in told[0]
     assert [row["images"] for row in run.log() if row["kind"] == "step"] == [24]

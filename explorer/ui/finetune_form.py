@@ -85,7 +85,7 @@ def _run_part() -> dict:
         rate = gr.Number(3e-3, label="Learning rate", min_width=80)
     with gr.Accordion("More", open=False):
         with gr.Row():
-            images = gr.Number(None, label="Images to use (empty: all)", precision=0, min_width=120)
+            images = gr.Number(0, label="Images to use (0: all)", precision=0, minimum=0, min_width=120)
             share = gr.Slider(0.05, 0.5, 0.2, step=0.05, label="Kept for validation", min_width=120)
         with gr.Row():
             seed = gr.Number(0, label="Seed", precision=0, min_width=80)

@@ -57,10 +57,12 @@ def scores_html(run: Run) -> str:
         for r in epochs
     )
     count = epochs[-1]["scores"].get("references", 0)
+    references = "reference" if count == 1 else "references"
     return (
-        f'<div class="x-scroll"><table class="x-runs x-number"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="x-small">Scores over the validation images, {count:g} references an image; more references give higher scores. '
-        f"The best epoch is that of the {'lowest' if run.config.best_by == 'loss' else 'highest'} {best.NAMES[run.config.best_by]}.</p>"
+        f'<div class="x-scroll x-epochs"><table class="x-runs x-number"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<p class="x-small">Scores over the validation images, {count:g} {references} an image; more references give higher scores. '
+        f"The best epoch is that of the {'lowest' if run.config.best_by == 'loss' else 'highest'} {best.NAMES[run.config.best_by]}"
+        f"{'; the base was better still' if best.base_is_better(log, run.config.best_by) else ''}.</p>"
     )
 
 
