@@ -6,6 +6,7 @@ A Desk is plain data; `act` gives the next one and a sentence about what was don
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from explorer import mistakes, worklist
@@ -117,13 +118,8 @@ class Office:
         return Choice(search=desk.search, ids=ids, **plain)
 
     def groups(self, name: str) -> dict[str, frozenset[str]]:
-        """Flag ids by what a facet (word, kind or confusion) says of them, the largest first."""
-        flags = self.store.find(limit=COUNTED, newest_first=True)
-        if name == "kind":
-            return mistakes.by_subject(flags)
-        if name == "confusion":
-            return {sentence: frozenset(found.flags) for sentence, found in mistakes.sentences(flags)}
-        return {word: mistakes.by_word(flags, word) for word, _ in mistakes.wrong_words(flags).most_common(8)}
+        """Flag ids by what a facet (word, kind or confusion) says of the newest flags, the largest first."""
+        return _grouped(self.store, self.store.version())[name]
 
     def entry(self, desk: Desk, seen: Seen) -> Entry | None:
         """The chosen caption, as it is now; a caption just judged stays in sight until another is chosen."""
@@ -265,6 +261,17 @@ class Office:
         if desk.facets.get(name) != wanted and wanted:
             facets[name] = wanted
         return replace(desk, facets=facets, page=0, picked=())
+
+
+@lru_cache(maxsize=4)
+def _grouped(store: FlagStore, version: int) -> dict[str, dict[str, frozenset[str]]]:
+    """What the newest flags say; kept until a flag changes, since every key asks for it again."""
+    flags = store.find(limit=COUNTED, newest_first=True)
+    return {
+        "confusion": {sentence: frozenset(found.flags) for sentence, found in mistakes.sentences(flags)},
+        "word": {word: mistakes.by_word(flags, word) for word, _ in mistakes.wrong_words(flags).most_common(8)},
+        "kind": mistakes.by_subject(flags),
+    }
 
 
 WALKS = {

@@ -341,6 +341,11 @@ class FlagStore:
             names = ("reason", "status", "checkpoint", "run", "reviewer")
             return {name: Counter(dict(map(tuple, base.execute(query.format(name), values)))) for name in names}
 
+    def version(self) -> int:
+        """A number that grows with every change, of whatever process."""
+        with self._reading() as base:
+            return base.execute("select version from state").fetchone()[0]
+
     def reviewed(self) -> tuple[int, int]:
         """(flags that are corrected, relabelled or dismissed; flags in all)."""
         query = "select coalesce(sum(status <> 'open' or corrected_caption <> ''), 0), count(*) from flags"

@@ -9,6 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from explorer import attributes
@@ -141,8 +142,13 @@ def subject(flag: Flag) -> str:
     folders = [part for part in PurePosixPath(flag.image_file).parts[:-1] if part.lower() not in SPLITS]
     if folders:
         return folders[-1]
-    told = Counter(filter(None, (attributes.read(text).species for text in flag.references)))
+    told = Counter(filter(None, map(_species, flag.references)))
     return told.most_common(1)[0][0] if told else ""
+
+
+@lru_cache(maxsize=20_000)
+def _species(text: str) -> str | None:
+    return attributes.read(text).species
 
 
 def by_word(flags: Iterable[Flag], word: str) -> frozenset[str]:

@@ -7,13 +7,14 @@ when it says a word that flags elsewhere take back, is far from its references, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from explorer import columns, metrics, relevance, triage
 from explorer.captions import Caption
-from explorer.flags import Choice, Flag, FlagStore, flag_id
+from explorer.flags import Choice, FlagStore, flag_id
 from explorer.mistakes import Confusion, confusions, content
 from explorer.run import Run
 from explorer.wording import plain
@@ -58,29 +59,48 @@ def examples(run: Run, images: str) -> list[dict]:
 
 def queue(workspace: Workspace, store: FlagStore, run: Run, epoch: int, images: str = "validation") -> Queue:
     """What is left to judge of a run's captions at an epoch (0: the base)."""
+    known = _looked_at(workspace, run, epoch, images, _stamp(workspace, run, epoch))
+    done, patterns = store.judged(), _patterns(store, run, store.version())
+    items = [_raised(item, patterns) for item in known.items if item.flag_id not in done]
+    items.sort(key=lambda item: -item.score)
+    return Queue(tuple(items), len(known.items) - len(items), known.missing)
+
+
+def _stamp(workspace: Workspace, run: Run, epoch: int) -> tuple[int, ...]:
+    """What changes when captions of the run are made."""
+    how = run.config.decoding
+    paths = [p for e in _epochs(run, epoch) for p in (run.caption_file(e, how), columns.cache_file(workspace, run, e, how))]
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+
+
+def _epochs(run: Run, last: int) -> list[int]:
+    return [epoch for epoch in (0, *(checkpoint.epoch for checkpoint in run.checkpoints())) if epoch <= last]
+
+
+@lru_cache(maxsize=8)
+def _looked_at(workspace: Workspace, run: Run, epoch: int, images: str, stamp: tuple[int, ...]) -> Queue:
+    """All captions with what can be said of them without flags; kept, since every key asks for it again."""
     rows = examples(run, images)
-    decoding = run.config.decoding
-    said = {e: columns.known(workspace, run, e, decoding) for e in (0, *(c.epoch for c in run.checkpoints())) if e <= epoch}
+    said = {e: columns.known(workspace, run, e, run.config.decoding) for e in _epochs(run, epoch)}
     now = said.get(epoch, {})
-    checkpoint = f"epoch-{epoch}" if epoch else "base"
-    done = store.judged()
-    patterns = [c for c in confusions(flags_of(store, run)) if c.wrong]
     common = metrics.common([caption.text for caption in now.values()])
     doubts = _doubts(workspace, run, rows, said, epoch)
-    items, judged = [], 0
+    checkpoint = f"epoch-{epoch}" if epoch else "base"
+    items = []
     for row in rows:
-        caption = now.get(row["image_id"])
-        if caption is None:
-            continue
-        identity = flag_id(run.name, checkpoint, row["image_id"], caption.text)
-        if identity in done:
-            judged += 1
-            continue
-        earlier = [said[e][row["image_id"]].text for e in said if e != epoch and row["image_id"] in said[e]]
-        why, weight = judge(row, caption, earlier, patterns, common)
-        items.append(Item(identity, run.name, checkpoint, row, caption, why, weight + doubts[row["image_id"]]))
-    items.sort(key=lambda item: -item.score)
-    return Queue(tuple(items), judged, tuple(row for row in rows if row["image_id"] not in now))
+        if (caption := now.get(row["image_id"])) is not None:
+            earlier = [said[e][row["image_id"]].text for e in said if e != epoch and row["image_id"] in said[e]]
+            why, weight = judge(row, caption, earlier, common)
+            identity = flag_id(run.name, checkpoint, row["image_id"], caption.text)
+            items.append(Item(identity, run.name, checkpoint, row, caption, why, weight + doubts[row["image_id"]]))
+    return Queue(tuple(items), 0, tuple(row for row in rows if row["image_id"] not in now))
+
+
+@lru_cache(maxsize=8)
+def _patterns(store: FlagStore, run: Run, version: int) -> list[Confusion]:
+    """The words that flags of this run took back, those of dismissed flags apart."""
+    flags = [flag for flag in store.find(Choice(run=run.name), limit=2000, newest_first=True) if flag.status != "dismissed"]
+    return [found for found in confusions(flags) if found.wrong]
 
 
 def _doubts(workspace: Workspace, run: Run, rows: list[dict], said: dict[int, dict[str, Caption]], epoch: int) -> dict[str, float]:
@@ -93,25 +113,27 @@ def _doubts(workspace: Workspace, run: Run, rows: list[dict], said: dict[int, di
     return dict(zip((row["image_id"] for row in rows), map(float, found), strict=True))
 
 
-def flags_of(store: FlagStore, run: Run) -> list[Flag]:
-    """The flags of a run, those dismissed apart."""
-    return [flag for flag in store.find(Choice(run=run.name)) if flag.status != "dismissed"]
-
-
-def judge(row: dict, caption: Caption, earlier: list[str], patterns: Iterable[Confusion], common: set[str]) -> tuple[tuple[str, ...], float]:
-    """(why a caption deserves a look, in words; how much references and flags raise it above what triage says)."""
+def judge(row: dict, caption: Caption, earlier: list[str], common: set[str]) -> tuple[tuple[str, ...], float]:
+    """(why a caption deserves a look, in words; how much its references raise it above what triage says)."""
     references = row["references"]
     near = metrics.goodness(caption.text, references) if references else 1.0
-    found = [_pattern(caption.text, references, patterns)]
-    found.append((1.0 - near, "far from its references") if near < metrics.RIGHT else None)
     nearest = max((metrics.goodness(text, references) for text in earlier), default=0.0) if references else 0.0
-    found.append((0.4, "an earlier epoch was nearer") if nearest > near + MARGIN else None)
-    found.append((0.0, "a word was a guess") if min(caption.probabilities, default=1.0) < UNSURE else None)
-    found.append((0.3, "a word comes twice") if metrics.repeats_words(caption.text) else None)
-    found.append((0.3, "stops in the middle") if metrics.is_unfinished(caption.text, caption.finished) else None)
-    found.append((0.3, "said of many images") if caption.text and plain(caption.text) in common else None)
-    told = [each for each in found if each]
+    found = (
+        (near < metrics.RIGHT, 1.0 - near, "far from its references"),
+        (nearest > near + MARGIN, 0.4, "an earlier epoch was nearer"),
+        (min(caption.probabilities, default=1.0) < UNSURE, 0.0, "a word was a guess"),
+        (metrics.repeats_words(caption.text), 0.3, "a word comes twice"),
+        (metrics.is_unfinished(caption.text, caption.finished), 0.3, "stops in the middle"),
+        (bool(caption.text) and plain(caption.text) in common, 0.3, "said of many images"),
+    )
+    told = [(weight, why) for true, weight, why in found if true]
     return tuple(why for _, why in told), sum(weight for weight, _ in told) + 0.5 * (1.0 - near)
+
+
+def _raised(item: Item, patterns: list[Confusion]) -> Item:
+    """``item`` higher up when it says a word that flags of other images took back."""
+    found = _pattern(item.caption.text, item.image["references"], patterns) if patterns else None
+    return replace(item, why=(found[1], *item.why), score=item.score + found[0]) if found else item
 
 
 def _pattern(text: str, references: list[str], patterns: Iterable[Confusion]) -> tuple[float, str] | None:
@@ -126,8 +148,9 @@ def _pattern(text: str, references: list[str], patterns: Iterable[Confusion]) ->
     return None
 
 
-def _stems(text: str) -> set[str]:
-    return {metrics.stem(word) for word in content(text)}
+@lru_cache(maxsize=50_000)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(metrics.stem(word) for word in content(text))
 
 
 def best_caption(workspace: Workspace, run: Run, image: str, references: list[str] | tuple[str, ...], said: str) -> str:

@@ -260,3 +260,17 @@ def test_a_link_to_elsewhere_is_not_taken_along(workspace, store, tmp_path):
     corrected(store, root / "good00.png", BALL, TONGUE)
     new = relabelled(workspace, store, root)
     assert not (new / "good05.txt").exists()
+
+
+def test_the_command_line_relabels_saves_and_marks_the_flags(store, workspace, tmp_path, monkeypatch, capsys):
+    from explorer import __main__ as main
+
+    monkeypatch.setenv("EXPLORER_HOME", str(workspace.root))
+    root = folder_of(tmp_path / "pets")
+    assert main.main(["relabel"]) == 1 and "No corrected flag is open" in capsys.readouterr().err
+    corrected(store, root / "good00.png", BALL, TONGUE)
+    assert main.main(["relabel", "--data", str(root), "--name", "mine", "--saved", str(tmp_path / "saved")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("pets: 1 corrected flags, 1 images get other references (mistaken)\nmade ") and "saved" in said
+    assert (tmp_path / "saved" / "dataset_dict.json").exists() and [f.status for f in store.list()] == ["relabelled"]
+    assert main.main(["relabel", "--push", "owner/name"]) == 1 and "Nothing to push" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from explorer import flags_csv, mistakes
+from explorer import flags_csv
 from explorer.desk import PAGE, Desk, Entry, Office, Seen
 from explorer.flags import REASONS, STATUSES, Event
 from explorer.helped import BROKEN, FIXED, WRONG, Help, Outcome
@@ -215,18 +215,17 @@ def says_html(office: Office, desk: Desk) -> str:
     counts = office.store.counts()
     if desk.run or not counts["status"]:
         return ""
-    flags = office.store.find(limit=2000, newest_first=True)
     said = [
         f'<button type="button" class="x-sentence" data-act="narrow" data-value="confusion={html.text(sentence)}" '
         f'aria-pressed="{"true" if desk.facets.get("confusion") == sentence else "false"}">{html.text(sentence)}</button>'
-        for sentence, _ in mistakes.sentences(flags)
+        for sentence in office.groups("confusion")
     ]
     groups = {
         "status": [(name, counts["status"][name]) for name in STATUSES],
         "reason": counts["reason"].most_common(),
         "checkpoint": sorted(counts["checkpoint"].items()),
-        "word": mistakes.wrong_words(flags).most_common(8),
-        "kind": [(kind, len(ids)) for kind, ids in mistakes.by_subject(flags).items()][:8],
+        "word": [(word, len(ids)) for word, ids in office.groups("word").items()],
+        "kind": [(kind, len(ids)) for kind, ids in office.groups("kind").items()][:8],
     }
     titles = {"status": "status", "reason": "reason", "checkpoint": "epoch", "word": "wrong word", "kind": "kind of image"}
     bars = "".join(_bars(titles[name], name, rows, desk.facets.get(name)) for name, rows in groups.items())
