@@ -43,7 +43,7 @@ def _ones(features: torch.Tensor) -> torch.Tensor:
 def _blip_logits(model, features, owner, ids, mask, kept):
     """The head, a fifth of the decoder's work, is spared where no score is wanted."""
     text = model.text_decoder
-    with looking_at(text, features, owner):
+    with looking_at(text, features, owner, mask):
         hidden = text.bert(ids, attention_mask=mask, encoder_hidden_states=features, is_decoder=True, use_cache=False).last_hidden_state
     return text.cls(hidden[kept])
 

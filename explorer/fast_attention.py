@@ -25,9 +25,11 @@ def make_fast(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, BlipAttention):
             module.forward = MethodType(_see, module)
-    for module in _crossings(model):
+    for layer in _layers(model):
+        module = layer.crossattention.self
         module.shared, module.apart = None, module.forward
         module.forward = partial(_cross, module)
+        layer.fed_whole, layer.feed_forward_chunk = layer.feed_forward_chunk, MethodType(_feed, layer)
     return model
 
 
@@ -39,10 +41,10 @@ def _see(self, hidden_states, **kwargs):
     return self.projection(mixed.transpose(1, 2).reshape(n, length, width)), None
 
 
-def _crossings(model: nn.Module) -> list[nn.Module]:
+def _layers(model: nn.Module) -> list[nn.Module]:
     from transformers.models.blip.modeling_blip_text import BlipTextLayer
 
-    return [module.crossattention.self for module in model.modules() if isinstance(module, BlipTextLayer)]
+    return [module for module in model.modules() if isinstance(module, BlipTextLayer)]
 
 
 def _cross(self, hidden_states, *rest, **kwargs):
@@ -52,13 +54,23 @@ def _cross(self, hidden_states, *rest, **kwargs):
     return self.shared.attend(self, query), None
 
 
+def _feed(self, hidden):
+    """The feed-forward part, more than half of a layer's work, for words alone: what becomes of pads is never read."""
+    shared = self.crossattention.self.shared
+    if shared is None or shared.words is None:
+        return self.fed_whole(hidden)
+    fed = self.fed_whole(hidden[shared.words])
+    return fed.new_zeros(hidden.shape).masked_scatter(shared.words[..., None], fed)
+
+
 @contextmanager
-def looking_at(model: nn.Module, features: torch.Tensor, owner: torch.Tensor) -> Iterator[None]:
+def looking_at(model: nn.Module, features: torch.Tensor, owner: torch.Tensor, mask: torch.Tensor | None = None) -> Iterator[None]:
     """Inside, row r of text sees ``features[owner[r]]``, whatever encoder states it is given.
 
     features [images, patches, width]; owner [rows]. Rows repeated in place, as beams are, see what their first one saw.
+    ``mask`` [rows, length], given for a single pass over whole rows: where it is 0 stand pads.
     """
-    shared, crossings = Shared(features, owner), _crossings(model)
+    shared, crossings = Shared(features, owner, mask), [layer.crossattention.self for layer in _layers(model)]
     try:
         for module in crossings:
             module.shared = shared
@@ -71,8 +83,9 @@ def looking_at(model: nn.Module, features: torch.Tensor, owner: torch.Tensor) ->
 class Shared:
     """Images that rows of text share: keys and values are computed once a layer and kept for every later token."""
 
-    def __init__(self, features: torch.Tensor, owner: torch.Tensor):
+    def __init__(self, features: torch.Tensor, owner: torch.Tensor, mask: torch.Tensor | None = None):
         self.features, self.owner = features, owner
+        self.words = mask == 1 if mask is not None and not bool(mask.all()) else None
         self.seen: dict[nn.Module, tuple] = {}
         self.placed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -36,12 +36,12 @@ USUAL = ("training", "full", "captions", "beside")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``reached``: whether ``ratio`` meets the goal; None where there is no goal."""
+    """One line of the table. ``value`` is a ratio unless the goal names a unit; ``reached`` is None where there is no goal."""
 
     part: str
     work: str
     measured: str
-    ratio: float | None = None
+    value: float | None = None
     goal: str = ""
     reached: bool | None = None
 
@@ -78,14 +78,14 @@ def _rows(parts: Iterable[str], setting: Setting) -> Iterator[Row]:
         yield from import_module(f"explorer.bench.{part}").rows(setting)
 
 
-HEAD = "| part | work | measured | ratio | goal | reached |\n|---|---|---|---|---|---|"
+HEAD = "| part | work | measured | value | goal | reached |\n|---|---|---|---|---|---|"
 
 
 def line(row: Row) -> str:
     """A row of a Markdown table."""
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    value = "" if row.value is None else f"{row.value:.2f}"
     reached = {None: "", True: "yes", False: "no"}[row.reached]
-    return f"| {row.part} | {row.work} | {row.measured} | {ratio} | {row.goal} | {reached} |"
+    return f"| {row.part} | {row.work} | {row.measured} | {value} | {row.goal} | {reached} |"
 
 
 def keep(path: Path, setting: Setting, rows: list[Row]) -> None:

@@ -28,4 +28,4 @@ def row(setting: Setting, words: str, images: list[str]) -> Row:
     same = sum(one == other for one, other in zip(theirs["captions"], ours["captions"], strict=True))
     work = f"base and {setting.epochs} epochs over {len(images)} images {words}; {same} of {len(theirs['captions'])} captions the same"
     found = faster("captions", work, theirs["seconds"], ours["seconds"], 8, "s")
-    return found if same == len(theirs["captions"]) else Row(found.part, found.work, found.measured, found.ratio, found.goal, False)
+    return found if same == len(theirs["captions"]) else Row(found.part, found.work, found.measured, found.value, found.goal, False)

@@ -37,7 +37,7 @@ def measured(workspace, setting, *parts) -> tuple[list[bench.Row], list[str]]:
 def test_every_row_of_the_speed_table_is_measured_and_said(workspace, tiny):
     rows, said = measured(workspace, tiny, "training", "full", "captions")
     assert [row.part for row in rows] == ["training"] * 4 + ["full"] * 2 + ["captions"] * 2
-    assert all(math.isfinite(row.ratio) and row.ratio > 0 and row.goal and row.reached is not None for row in rows)
+    assert all(math.isfinite(row.value) and row.value > 0 and row.goal and row.reached is not None for row in rows)
     assert said[0].startswith(machine()["processor"]) and said[1:] == [bench.line(row) for row in rows]
     assert {line.count("|") for line in said[1:]} == {bench.HEAD.splitlines()[0].count("|")}
     assert all("12 of 12 captions the same" in row.work for row in rows if row.part == "captions")
@@ -58,7 +58,7 @@ def test_captions_that_differ_are_no_success_however_fast(workspace, tiny):
 def test_growth_compares_each_size_with_the_first(workspace, tiny):
     rows, _ = measured(workspace, tiny, "growth")
     assert [row.work for row in rows] == ["8 images, lora", "16 images, lora: time", "16 images, lora: memory"]
-    assert rows[0].goal == "" and rows[1].ratio > 0
+    assert rows[0].goal == "" and rows[1].value > 0
 
 
 def test_quality_says_how_far_each_method_is_from_full(workspace, tiny, shapes):
