@@ -3,7 +3,8 @@
 The map of a word is, summed over layers and over the words so far, the attention to each patch times the positive
 part of the gradient of the word's score by that attention, averaged over heads (Selvaraju et al., "Grad-CAM", 2017,
 as Li et al. apply it to cross-attention in "ALBEF", 2021, and "BLIP", 2022). Of the ways `pointing` measures it
-finds things best. A word of several tokens has the mean of their maps.
+finds things best. A word of several tokens has the mean of their maps. Patches are coarse, so the picture is looked
+at twice, the second time moved by half a patch: together the two tell halves of a patch apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from PIL import Image
 
 from explorer.captioner import Captioner
 from explorer.errors import UserError
@@ -77,8 +79,41 @@ METHODS: dict[str, Callable[[Recorded], torch.Tensor]] = {
 }
 """Ways to make a map [T, P] of one pass forth and back; the page's is the last one."""
 PAGE = "attention x positive gradient, all rows, all layers"
-SOFTEN = 0.6
-"""Standard deviation, in patches, of the blur that takes single stray patches out of a map."""
+
+
+def picture_maps(captioner: Captioner, picture: Image.Image, text: str) -> np.ndarray:
+    """[words, 2 x rows, 2 x columns] float32 of the words of ``text`` over the part of an RGB picture the model sees.
+
+    The mean of the maps of the picture and of the same picture moved by half a patch; each sums to 1.
+    """
+    return two_looks(*(word_maps(captioner, features, text) for features in both_features(captioner, picture)))
+
+
+def both_features(captioner: Captioner, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features [1, patches, width] of a picture, and of it moved by half a patch."""
+    pixels = captioner.pixels([picture])
+    features = encoded(captioner, pixels)
+    return features, encoded(captioner, moved(pixels, *grid_of(features.shape[1])[1:]))
+
+
+def encoded(captioner: Captioner, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return captioner.encode_pixels(pixels).float()
+
+
+def moved(pixels: torch.Tensor, high: int, wide: int) -> torch.Tensor:
+    """Pixels [1, 3, h, w] of ``high`` by ``wide`` patches moved up and left by half a patch, the last ones repeated."""
+    down, right = pixels.shape[2] // high // 2, pixels.shape[3] // wide // 2
+    return torch.nn.functional.pad(pixels, (0, right, 0, down), mode="replicate")[..., down:, right:]
+
+
+def two_looks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Maps [..., rows, columns] of a picture and of the moved one as maps [..., 2 x rows, 2 x columns] that sum to 1."""
+    fine = [maps.repeat(2, -2).repeat(2, -1) for maps in (first, second)]
+    back = np.zeros_like(fine[1])
+    back[..., 1:, 1:] = fine[1][..., :-1, :-1]
+    both = fine[0] + back
+    return both / np.maximum(both.sum((-2, -1), keepdims=True), 1e-12)
 
 
 def word_maps(captioner: Captioner, features: torch.Tensor, text: str, method: Callable = METHODS[PAGE]) -> np.ndarray:
@@ -161,12 +196,12 @@ def _attentions(captioner: Captioner) -> list[torch.nn.Module]:
 
 
 def of_words(captioner: Captioner, tokens: list[int], text: str, maps: np.ndarray) -> np.ndarray:
-    """[words, rows, columns] of maps [T, rows, columns]: the mean over each word's tokens, softened, summing to 1."""
+    """[words, rows, columns] of maps [T, rows, columns]: the mean over each word's tokens, summing to 1."""
     letters, at, found = captioner.letters(tokens), 0, []
     for word in text.split():
         places = sorted({place for places in letters[at : at + len(word)] for place in places})
         at += len(word)
-        each = soften(maps[places].mean(0)) if places else np.ones(maps.shape[1:], np.float32)
+        each = maps[places].mean(0) if places else np.ones(maps.shape[1:], np.float32)
         found.append(each / max(float(each.sum()), 1e-12))
     return np.stack(found).astype(np.float32) if found else np.zeros((0, *maps.shape[1:]), np.float32)
 
@@ -184,17 +219,6 @@ def on_grid(rows: np.ndarray) -> np.ndarray:
     """Numbers of features [..., P] as maps of the image [..., rows, columns], the class token left out."""
     lead, high, wide = grid_of(rows.shape[-1])
     return rows[..., lead:].reshape(*rows.shape[:-1], high, wide)
-
-
-def soften(grid: np.ndarray, deviation: float = SOFTEN) -> np.ndarray:
-    """A map [rows, columns] blurred a little, its edges continued."""
-    steps = np.arange(-2, 3)
-    weights = np.exp(-(steps**2) / (2 * deviation**2))
-    weights /= weights.sum()
-    for axis in (0, 1):
-        padded = np.pad(grid, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
-        grid = sum(w * np.take(padded, np.arange(grid.shape[axis]) + k, axis) for k, w in enumerate(weights))
-    return grid
 
 
 def seen_part(processor, width: int, height: int) -> tuple[float, float, float, float]:

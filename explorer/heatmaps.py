@@ -30,7 +30,7 @@ RAMP = np.array([(38, 8, 92), (137, 24, 128), (223, 70, 72), (252, 160, 36), (25
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Of one word: [rows, columns] that sum to 1, and the part (left, top, right, bottom; 0 to 1) of the picture they lie on."""
+    """Of one word: [rows, columns] in half patches that sum to 1, and the part (left, top, right, bottom; 0 to 1) of the picture they lie on."""
 
     grid: np.ndarray
     part: tuple[float, float, float, float]
@@ -54,7 +54,7 @@ def of_caption(shelf: columns.Shelf, run: Run, epoch: int, image_id: str, path: 
         picture = open_image(path)
         with shelf.lock:
             captioner = shelf.captioner(run, epoch)
-            maps = attention.word_maps(captioner, captioner.encode([picture]), caption.text)
+            maps = attention.picture_maps(captioner, picture, caption.text)
             part = attention.seen_part(captioner.processor, *picture.size)
         _write(kept, maps, part)
     return [HeatMap(grid, part) for grid in maps]
@@ -64,7 +64,7 @@ def cache_file(shelf: columns.Shelf, run: Run, epoch: int, image_id: str, text: 
     """Where the maps of a caption are kept: apart for a later run of the same name, as captions are."""
     beside = columns.cache_file(shelf.workspace, run, epoch, run.config.decoding)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return shelf.workspace.cache / "heatmaps" / beside.parent.parent.name / f"epoch-{epoch}" / f"{image_id}-{digest}.npz"
+    return shelf.workspace.cache / "heatmaps" / beside.parent.parent.name / f"epoch-{epoch}" / f"{image_id}-{digest}-twice.npz"
 
 
 def _read(path: Path) -> tuple[np.ndarray | None, tuple]:

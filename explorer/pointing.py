@@ -27,6 +27,7 @@ from explorer.workspace import Workspace
 
 FINE = 8
 """Places a patch is divided into on each side when the peak is sought, as the page draws maps smoothly."""
+TWICE = f"{PAGE}, looked at twice"
 OCCLUSION = "occlusion of three by three patches (last epoch only)"
 DRAWN = re.compile(r"(?:(?P<split>train|validation)/)?(?P<world>pets|others)-(?P<number>\d+)\.png")
 THINGS = {
@@ -89,13 +90,15 @@ def occlusion(captioner: Captioner, features: torch.Tensor, text: str) -> np.nda
     return attention.of_words(captioner, tokens, text, np.clip(drops, 0, None))
 
 
-def maps_of(captioner: Captioner, features: torch.Tensor, text: str, slow: bool = False) -> dict[str, np.ndarray]:
+def maps_of(captioner: Captioner, picture: Image.Image, text: str, slow: bool = False) -> dict[str, np.ndarray]:
     """[words, rows, columns] by method; ``slow``: occlusion as well, which takes a pass for every patch."""
+    features, shifted = attention.both_features(captioner, picture)
     tokens = captioner.ids([text])[0][0].tolist()[1:-1]
     recorded = attention.record(captioner, features, tokens)
     found = {}
     for name, method in METHODS.items():
         found[name] = attention.of_words(captioner, tokens, text, attention.on_grid(method(recorded).cpu().numpy()))
+    found[TWICE] = attention.two_looks(found[PAGE], attention.word_maps(captioner, shifted, text))
     return {**found, OCCLUSION: occlusion(captioner, features, text)} if slow else found
 
 
@@ -113,7 +116,7 @@ def measure(shelf: columns.Shelf, run: Run, epoch: int, drawn: list, said: dict[
             wanted = [(place, thing) for place, word in enumerate(text.split()) if (thing := thing_of(word)) in boxes]
             if not wanted:
                 continue
-            for method, maps in maps_of(captioner, captioner.encode([picture]), text, slow).items():
+            for method, maps in maps_of(captioner, picture, text, slow).items():
                 for place, thing in wanted:
                     hits[method][thing].append(lies_in(maps[place], boxes[thing]))
     return hits
@@ -134,12 +137,12 @@ def describe(workspace: Workspace, name: str) -> Iterator[str]:
     yield f"{'method':<76}{heads}"
     methods = sorted(found[epochs[-1]], key=lambda method: -_share(found[epochs[-1]][method])[0])
     for method in methods:
-        mark = " (the page's)" if method == PAGE else ""
+        mark = " (the page's)" if method == TWICE else ""
         yield f"{method + mark:<76}" + "".join(_cell(*_share(found[epoch].get(method, {}))) for epoch in epochs)
-    yield f"{'chance: mean area of the boxes':<76}" + "".join(_cell(*_area(drawn, found[epoch].get(PAGE, {}))) for epoch in epochs)
+    yield f"{'chance: mean area of the boxes':<76}" + "".join(_cell(*_area(drawn, found[epoch].get(TWICE, {}))) for epoch in epochs)
     yield "the page's method by thing"
-    for thing in sorted({thing for epoch in epochs for thing in found[epoch].get(PAGE, {})}):
-        yield f"  {thing:<74}" + "".join(_cell(*_share({thing: found[epoch].get(PAGE, {}).get(thing, [])})) for epoch in epochs)
+    for thing in sorted({thing for epoch in epochs for thing in found[epoch].get(TWICE, {})}):
+        yield f"  {thing:<74}" + "".join(_cell(*_share({thing: found[epoch].get(TWICE, {}).get(thing, [])})) for epoch in epochs)
 
 
 def _share(hits: dict[str, list[bool]]) -> tuple[float, int]:

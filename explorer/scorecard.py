@@ -7,7 +7,7 @@ resampled images, leaves out zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,7 +65,7 @@ MEASURES = {
             "gain",
             "relevance",
             "How much likelier the base finds the caption for its own image than for others, in nats a token.",
-            "It is the base's opinion: of things the base never learned to see it says nothing.",
+            "It is the base's opinion: it favours its own captions, and of things it never learned to see it says nothing.",
         ),
         Measure(
             "own image first",
@@ -198,8 +198,17 @@ def card(comparison: Comparison, relevance: dict[tuple[str, str], Relevance] | N
         if each and len(each) == len(columns):
             scores.append(_score(measure, each, ones, weights))
     referenced = [len(image["references"]) for image in images]
+    scores = [_without_steps_from_base(score, comparison) for score in scores]
     labels = tuple(comparison.label(column) for column in comparison.columns)
     return Card(labels, len(images), len(comparison), float(np.mean(referenced)) if referenced else 0.0, tuple(scores))
+
+
+def _without_steps_from_base(score: Score, comparison: Comparison) -> Score:
+    """Relevance is the base's opinion: nothing is made of a column having less of it than the base itself."""
+    if score.measure.group != "relevance":
+        return score
+    steps = [None if at and not comparison.columns[at - 1].epoch else step for at, step in enumerate(score.steps)]
+    return replace(score, steps=tuple(steps))
 
 
 def _score(measure: Measure, each: list[Statistic], ones: np.ndarray, weights: np.ndarray) -> Score:

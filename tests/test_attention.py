@@ -92,7 +92,7 @@ def test_a_word_of_several_tokens_has_the_mean_of_their_maps(captioners):
     tokens = captioner.ids([text])[0][0].tolist()[1:-1]
     assert len(tokens) > 2
     rows = attention.on_grid(attention.weighted(attention.record(captioner, features(captioner), tokens)).numpy())
-    mean = attention.soften(rows[1:].mean(0))
+    mean = rows[1:].mean(0)
     assert np.allclose(attention.word_maps(captioner, features(captioner), text)[1], mean / mean.sum(), atol=1e-5)
 
 
@@ -106,12 +106,24 @@ def test_features_that_form_no_square_are_told(captioners):
         attention.word_maps(captioners["blip"], features(captioners["blip"])[:, :12], "a red square")
 
 
-def test_softening_keeps_what_is_even_and_moves_no_peak():
-    even = np.ones((5, 6), np.float32)
-    assert np.allclose(attention.soften(even), even)
-    spike = np.zeros((5, 6), np.float32)
-    spike[2, 3] = 1
-    assert np.unravel_index(attention.soften(spike).argmax(), spike.shape) == (2, 3)
+def test_two_looks_tell_halves_of_a_patch_apart():
+    first, second = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32)
+    first[0, 0] = second[0, 0] = 1  # the second picture was moved up and left: its first patch begins half a patch in
+    both = attention.two_looks(first, second)
+    assert both.shape == (4, 4) and both.sum() == pytest.approx(1)
+    assert np.unravel_index(both.argmax(), both.shape) == (1, 1) and (both == both.max()).sum() == 1
+
+
+def test_a_moved_picture_begins_half_a_patch_further(captioners):
+    pixels = captioners["blip"].pixels([picture(5)])
+    shifted = attention.moved(pixels, 4, 4)
+    assert shifted.shape == pixels.shape and torch.equal(shifted[..., :-4, :-4], pixels[..., 4:, 4:])
+
+
+@pytest.mark.parametrize("family", TEXT)
+def test_a_picture_has_a_fine_map_for_each_word(captioners, family):
+    maps = attention.picture_maps(captioners[family], picture(3), TEXT[family])
+    assert maps.shape == (len(TEXT[family].split()), 8, 8) and np.allclose(maps.sum((1, 2)), 1, atol=1e-5)
 
 
 def test_a_processor_that_cuts_the_middle_out_says_which_part_it_saw(captioners):

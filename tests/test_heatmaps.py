@@ -63,7 +63,7 @@ def test_maps_are_made_once_and_kept_for_good(tmp_path, workspace, blip):
     run = make_run(workspace.root, [example(paths[0], ["a red square"])], [["a red square"]], base=blip)
     shelf, caption = Shelf(workspace), Caption("a red square", ("a", "red", "square"), (0.9, 0.5, 0.1))
     made = heatmaps.of_caption(shelf, run, 0, "i", paths[0], caption)
-    assert len(made) == 3 and made[0].grid.shape == (4, 4) and made[0].part == (0, 0, 1, 1)
+    assert len(made) == 3 and made[0].grid.shape == (8, 8) and made[0].part == (0, 0, 1, 1)
     paths[0].unlink()
     again = heatmaps.of_caption(Shelf(workspace), run, 0, "i", paths[0], caption)
     assert all(np.array_equal(a.grid, b.grid) for a, b in zip(made, again, strict=True))
