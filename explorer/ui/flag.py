@@ -187,6 +187,7 @@ def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet:
         return [
             gr.update(choices=choices, value=what if known else FLAGS),
             reviewer or remembered or "",
+            flag_csv.aside_html(context),
             desk,
             *show(context, office, desk),
         ]
@@ -219,7 +220,7 @@ def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet:
         **quiet,
     )
     ui["reviewer"].change(lambda name: name, ui["reviewer"], ui["remembered"], **quiet)
-    ui["opened"] = (opened, [state, ui["what"], ui["remembered"], ui["reviewer"]], [ui["what"], ui["reviewer"], state, *shown])
+    ui["opened"] = (opened, [state, ui["what"], ui["remembered"], ui["reviewer"]], [ui["what"], ui["reviewer"], ui["aside"], state, *shown])
 
 
 def _wire_fill(context: Context, office: Office, ui: dict, shown: list, quiet: dict) -> None:

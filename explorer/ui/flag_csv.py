@@ -9,7 +9,7 @@ import gradio as gr
 
 from explorer import flags_csv
 from explorer.errors import UserError
-from explorer.ui import flag_view, html
+from explorer.ui import html
 from explorer.ui.context import Context, told
 
 
@@ -24,6 +24,7 @@ def build() -> dict:
             "apostrophe before what a spreadsheet would run as a formula; it is taken off again when the file comes back. Edit reasons, "
             "corrections, notes, reviewers and status; what changed is shown here before anything is.</p>"
         )
+        aside = html.piece(elem_id="flags-aside")
         upload = gr.File(label="Edited flags CSV", file_types=[".csv"], height=100, elem_id="flags-upload")
         diff = html.piece(elem_id="import-diff", js_on_load=html.ACTIONS)
         with gr.Row():
@@ -34,6 +35,7 @@ def build() -> dict:
         "download": download,
         "sheet": sheet,
         "made": made,
+        "aside": aside,
         "upload": upload,
         "diff": diff,
         "apply": apply,
@@ -52,6 +54,59 @@ def write_download(context: Context, spreadsheet: bool) -> str:
     return str(path)
 
 
+# --- what is shown ----------------------------------------------------------------------------------------
+
+
+def import_html(found: flags_csv.Import, sides: dict[str, str]) -> str:
+    """What an edited CSV would change, line by line, before anything is changed; the person chooses in each line."""
+    counts = [
+        (len(found.changes), "would change", "would change"),
+        (sum(bool(c.conflicts) for c in found.changes), "was changed here, too", "were changed here, too"),
+        (found.unchanged, "is as it is here", "are as they are here"),
+        (len(found.problems), "cannot be used", "cannot be used"),
+    ]
+    told = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count or one == "would change")
+    rows = "".join(_change(change, sides.get(change.after.flag_id)) for change in found.changes[:200])
+    more = f"<li>and {len(found.changes) - 200:,} more changes</li>" if len(found.changes) > 200 else ""
+    problems = "".join(f"<li>line {line}: {html.text(reason)}</li>" for line, reason in found.problems[:200])
+    listed = f'<p class="x-small x-label">Left out</p><ul class="x-problems">{problems}</ul>' if problems else ""
+    return f'{html.note(f"Of the lines of this file, {told}.", "warning" if found.problems else "info")}<ul class="x-changes">{rows}{more}</ul>{listed}'
+
+
+def _change(change: flags_csv.Change, side: str | None) -> str:
+    if change.before is None:
+        fields = '<span class="x-small">a flag that is not here</span>'
+    else:
+        fields = "".join(
+            f'<br><span class="x-small">{html.text(name.replace("_", " "))}{" (changed here, too)" if name in change.conflicts else ""}: </span>'
+            f'<span class="x-words"><del>{html.text(old or "empty")}</del> <ins>{html.text(new or "empty")}</ins></span>'
+            for name, old, new in change.fields()
+        )
+    labels = (("theirs", "Take theirs"), ("mine", "Keep mine")) if change.conflicts else (("theirs", "Apply"), ("mine", "Leave out"))
+    chosen = side or ("" if change.conflicts else "theirs")
+    buttons = "".join(
+        f'<button type="button" class="x-button" data-act="side" data-flag="{change.after.flag_id}" data-value="{value}" '
+        f'aria-pressed="{"true" if value == chosen else "false"}">{label}</button>'
+        for value, label in labels
+    )
+    kind = "x-change conflict" if change.conflicts and not side else "x-change"
+    return (
+        f'<li class="{kind}"><span><span class="x-small">line {change.line} </span>{html.text(change.after.caption)}{fields}</span>'
+        f'<span class="x-verdicts">{buttons}</span></li>'
+    )
+
+
+def aside_html(context: Context) -> str:
+    """Copies of a flags.csv that somebody edited in place, which were kept when it was written anew."""
+    found = sorted(path.name for path in context.workspace.root.glob("flags.edited-*.csv"))
+    if not found:
+        return ""
+    return html.note(f"flags.csv was edited in its place; the edited file was kept as {', '.join(found)} beside it. Bring it back here.", "warning")
+
+
+# --- handlers ---------------------------------------------------------------------------------------------
+
+
 def wire(context: Context, ui: dict, show, shown: list, quiet: dict) -> None:
     """``show(desk)`` gives what ``shown`` are to show after flags have changed."""
     press = "() => setTimeout(() => document.querySelector('#flags-file a, a#flags-file, #flags-file')?.click(), 200)"
@@ -63,7 +118,7 @@ def wire(context: Context, ui: dict, show, shown: list, quiet: dict) -> None:
     def looked(imported: dict) -> list:
         found = flags_csv.read(context.flags, Path(imported["path"]))
         visible = gr.update(visible=bool(found.changes))
-        return [imported, flag_view.import_html(found, imported["sides"]), visible, gr.update(visible=True)]
+        return [imported, import_html(found, imported["sides"]), visible, gr.update(visible=True)]
 
     @told
     def read(path):

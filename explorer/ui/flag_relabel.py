@@ -11,7 +11,7 @@ from explorer import columns, helped, next_run, relabel, relabel_out, worker
 from explorer.errors import UserError
 from explorer.flags import Choice, Flag
 from explorer.relabel import RULES
-from explorer.ui import flag_view, html
+from explorer.ui import html, relabel_view
 from explorer.ui.context import Context, told
 
 RULE_CHOICES = [(words[0].upper() + words[1:], rule) for rule, words in RULES.items()]
@@ -118,7 +118,7 @@ def help_of(context: Context, name: str | None) -> tuple[str, dict]:
     button = gr.update(visible=bool(missing), value=f"Caption the {missing} images that are missing here")
     if not found.outcomes:
         return html.empty("No image has both captions yet", "Press the button above: the flagged images are captioned by the new run."), button
-    return flag_view.help_result_html(context, found), button
+    return relabel_view.help_html(context, found), button
 
 
 # --- handlers ---------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def wire(context: Context, ui: dict, show, shown: list, quiet: dict) -> None:
 def _wire_making(context: Context, ui: dict, show, shown: list, quiet: dict) -> None:
     def preview(folder, rule):
         try:
-            return flag_view.plan_html(context, planned(context, folder, rule))
+            return relabel_view.plan_html(context, planned(context, folder, rule))
         except UserError as error:
             return html.note(str(error))
 

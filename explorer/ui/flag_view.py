@@ -1,14 +1,11 @@
-"""The Flag tab as HTML: the list, the chosen caption, what the flags say, an edited CSV, and whether relabelling helped."""
+"""The Flag tab as HTML: the list, the chosen caption, and what the flags say."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from explorer import flags_csv
 from explorer.desk import PAGE, Desk, Entry, Office, Seen
 from explorer.flags import REASONS, STATUSES, Event
-from explorer.helped import BROKEN, FIXED, WRONG, Help, Outcome
-from explorer.relabel import Edit, Plan
 from explorer.ui import html
 from explorer.ui.context import Context
 from explorer.wording import diff
@@ -245,123 +242,3 @@ def _bars(title: str, facet: str, rows: list[tuple[str, int]], chosen: str | Non
         for label, count in rows
     )
     return f'<div class="x-say-group"><p class="x-small">{title}</p>{bars}</div>'
-
-
-# --- an edited CSV ----------------------------------------------------------------------------------------
-
-
-def import_html(found: flags_csv.Import, sides: dict[str, str]) -> str:
-    """What an edited CSV would change, line by line, before anything is changed; the person chooses in each line."""
-    counts = [
-        (len(found.changes), "would change", "would change"),
-        (sum(bool(c.conflicts) for c in found.changes), "was changed here, too", "were changed here, too"),
-        (found.unchanged, "is as it is here", "are as they are here"),
-        (len(found.problems), "cannot be used", "cannot be used"),
-    ]
-    told = ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count or one == "would change")
-    rows = "".join(_change(change, sides.get(change.after.flag_id)) for change in found.changes[:200])
-    more = f"<li>and {len(found.changes) - 200:,} more changes</li>" if len(found.changes) > 200 else ""
-    problems = "".join(f"<li>line {line}: {html.text(reason)}</li>" for line, reason in found.problems[:200])
-    listed = f'<p class="x-small x-label">Left out</p><ul class="x-problems">{problems}</ul>' if problems else ""
-    return f'{html.note(f"Of the lines of this file, {told}.", "warning" if found.problems else "info")}<ul class="x-changes">{rows}{more}</ul>{listed}'
-
-
-def _change(change: flags_csv.Change, side: str | None) -> str:
-    if change.before is None:
-        fields = '<span class="x-small">a flag that is not here</span>'
-    else:
-        fields = "".join(
-            f'<br><span class="x-small">{html.text(name.replace("_", " "))}{" (changed here, too)" if name in change.conflicts else ""}: </span>'
-            f'<span class="x-words"><del>{html.text(old or "empty")}</del> <ins>{html.text(new or "empty")}</ins></span>'
-            for name, old, new in change.fields()
-        )
-    labels = (("theirs", "Take theirs"), ("mine", "Keep mine")) if change.conflicts else (("theirs", "Apply"), ("mine", "Leave out"))
-    chosen = side or ("" if change.conflicts else "theirs")
-    buttons = "".join(
-        f'<button type="button" class="x-button" data-act="side" data-flag="{change.after.flag_id}" data-value="{value}" '
-        f'aria-pressed="{"true" if value == chosen else "false"}">{label}</button>'
-        for value, label in labels
-    )
-    kind = "x-change conflict" if change.conflicts and not side else "x-change"
-    return (
-        f'<li class="{kind}"><span><span class="x-small">line {change.line} </span>{html.text(change.after.caption)}{fields}</span>'
-        f'<span class="x-verdicts">{buttons}</span></li>'
-    )
-
-
-# --- the relabelled dataset, and what came of it ----------------------------------------------------------
-
-
-def plan_html(context: Context, plan: Plan) -> str:
-    """What a new version would change, image by image."""
-    changed = plan.changed
-    if not plan.edits:
-        return html.empty("No corrected flag of this dataset is open", "Correct flags first: r takes a reference, e another epoch's caption.")
-    agree = len(plan.edits) - len(changed)
-    told = f"{_count(len(plan.flags), 'corrected flag')} of {_count(len(plan.edits), 'image')}: {_count(len(changed), 'image')} would get other references"
-    told += f", {agree} agree with their flags already" if agree else ""
-    told += f"; {_count(len(plan.elsewhere), 'corrected flag')} of images that are not in this dataset" if plan.elsewhere else ""
-    rows = "".join(_edit(context, edit) for edit in changed[:60])
-    more = f'<p class="x-small">and {len(changed) - 60:,} more images</p>' if len(changed) > 60 else ""
-    return f'{html.note(told + ".")}<div class="x-edits">{rows}</div>{more}'
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _edit(context: Context, edit: Edit) -> str:
-    uri = context.thumb(edit.example.path, edit.example.image_id)
-    gone = [f"<li><del>{html.text(text)}</del></li>" for text in edit.before if text not in edit.after]
-    new = [f"<li><ins>{html.text(text)}</ins></li>" for text in edit.after if text not in edit.before]
-    kept = sum(text in edit.after for text in edit.before)
-    told = f'<li class="x-small">{kept} kept</li>' if kept else ""
-    return f'<div class="x-edit">{html.picture(uri, edit.example.file_name)}<ul class="x-words x-references">{"".join(gone + new)}{told}</ul></div>'
-
-
-def help_result_html(context: Context, found: Help) -> str:
-    """The flagged images before and after, the others that broke, and the scores of both parts apart."""
-    before, after = _epoch(found.before), _epoch(found.after)
-    cells = [(found.counts[FIXED], "fixed"), (found.counts[WRONG], "still wrong"), (found.counts[BROKEN], "newly broken, of those nobody flagged")]
-    counts = "".join(f"<div><dt>{label}</dt><dd>{count:,}</dd></div>" for count, label in cells)
-    shown = [o for verdict in (WRONG, BROKEN, FIXED) for o in found.outcomes if o.verdict == verdict]
-    rows = "".join(_outcome(context, outcome) for outcome in shown[:60])
-    more = f'<p class="x-small">and {len(shown) - 60:,} more images</p>' if len(shown) > 60 else ""
-    return (
-        f'<p class="x-small">before: {html.text(before)} · after: {html.text(after)}</p><dl class="x-facts">{counts}</dl>'
-        f'{_scores(found)}<div class="x-edits">{rows}</div>{more}'
-    )
-
-
-def _epoch(column: tuple[str, int]) -> str:
-    return f"{column[0]}, {f'epoch {column[1]}' if column[1] else 'base'}"
-
-
-def _outcome(context: Context, outcome: Outcome) -> str:
-    uri = context.thumb(outcome.path, outcome.image_id)
-    kind = {FIXED: "good", WRONG: "bad", BROKEN: "bad"}[outcome.verdict]
-    return (
-        f'<div class="x-edit">{html.picture(uri, outcome.file)}<div><span class="x-mark {kind}">{html.text(outcome.verdict)}</span>'
-        f'<p class="x-words">{html.words(diff(outcome.before, outcome.after))}</p></div></div>'
-    )
-
-
-def _scores(found: Help) -> str:
-    rows = []
-    for flagged, title in ((True, "flagged"), (False, "all others")):
-        scores = found.scores(flagged)
-        if not found.part(flagged):
-            continue
-        for when, values in zip(("before", "after"), scores, strict=True):
-            numbers = "".join(f"<td>{_score(values[name])}</td>" for name in ("CIDEr", "BLEU-4", "ROUGE-L"))
-            rows.append(f"<tr><th>{title}, {when}</th>{numbers}<td>{values['images']}</td><td>{values['references']:g}</td></tr>")
-    head = "".join(f"<th>{name}</th>" for name in ("", "CIDEr", "BLEU-4", "ROUGE-L", "images", "references an image"))
-    return (
-        f'<div class="x-scroll"><table class="x-runs x-number"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        '<p class="x-small">Both sides are scored against the new references.</p>'
-    )
-
-
-def _score(value: float | None) -> str:
-    return "too few images" if value is None else f"{value:.3f}"
-
