@@ -6,7 +6,7 @@ when it says a word that flags elsewhere take back, is far from its references, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -64,6 +64,11 @@ def queue(workspace: Workspace, store: FlagStore, run: Run, epoch: int, images: 
     items = [_raised(item, patterns) for item in known.items if item.flag_id not in done]
     items.sort(key=lambda item: -item.score)
     return Queue(tuple(items), len(known.items) - len(items), known.missing)
+
+
+def fill(shelf: columns.Shelf, run: Run, epoch: int, images: Sequence[dict]) -> Iterator[tuple[int, int]]:
+    """Caption images of a run at an epoch that have no caption yet; yields (done, total), and keeps each as it comes."""
+    yield from columns.fill(shelf, [(run, epoch)], run.config.decoding, images)
 
 
 def _stamp(workspace: Workspace, run: Run, epoch: int) -> tuple[int, ...]:
@@ -136,7 +141,7 @@ def _raised(item: Item, patterns: list[Confusion]) -> Item:
     return replace(item, why=(found[1], *item.why), score=item.score + found[0]) if found else item
 
 
-def _pattern(text: str, references: list[str], patterns: Iterable[Confusion]) -> tuple[float, str] | None:
+def _pattern(text: str, references: list[str], patterns: Sequence[Confusion]) -> tuple[float, str] | None:
     """A word in ``text`` that flags of other images took back."""
     words = _stems(text)
     for pattern in patterns:

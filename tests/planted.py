@@ -84,7 +84,7 @@ class Loop:
         """The run trained to its end, and every image of it captioned by its last epoch."""
         for _ in worker.work(run, self.workspace):
             pass
-        for _ in columns.fill(columns.Shelf(self.workspace), run, self.epochs, run.config.decoding, worklist.examples(run, "all"), 16):
+        for _ in worklist.fill(columns.Shelf(self.workspace), run, self.epochs, worklist.examples(run, "all")):
             pass
         wrong = self.wrong(run)
         self.say(f"{run.name}: of {len(self.affected)} affected images {len(wrong)} are captioned with a ball ({len(wrong) / len(self.affected):.0%})")
@@ -132,8 +132,8 @@ class Loop:
     def better_run(self, run: Run, version: Path) -> Run:
         new = self.trained(next_run.make(self.workspace, run, version))
         found = helped.helped(self.workspace, new)
-        self.say(f"of the flagged images: {found.counts['fixed']} fixed, {found.counts['still wrong']} still wrong; "
-                 f"of the others {found.counts['newly broken']} newly broken")  # fmt: skip
+        fixed, wrong, broken = (found.counts[verdict] for verdict in ("fixed", "still wrong", "newly broken"))
+        self.say(f"of the flagged images {fixed} are fixed and {wrong} still wrong; of the others {broken} are newly broken")
         return new
 
 

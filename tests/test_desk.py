@@ -182,3 +182,17 @@ def test_the_least_sure_of_captions_alike_comes_first(workspace, store, tmp_path
     queue = worklist.queue(workspace, store, found, 1)
     assert [item.caption.probabilities[1] for item in queue.items] == [0.1, 0.5, 0.8]
     assert queue.items[0].why == ("a word was a guess",)
+
+
+def test_images_without_a_caption_are_captioned_and_join_the_queue(workspace, store, blip, shapes):
+    from models import new_run
+
+    from explorer import columns, worker
+
+    found = new_run(workspace, blip, shapes)
+    list(worker.work(found, workspace))
+    missing = worklist.queue(workspace, store, found, 1, "training").missing
+    assert len(missing) == 24
+    *_, last = worklist.fill(columns.Shelf(workspace), found, 1, missing)
+    queue = worklist.queue(workspace, store, found, 1, "training")
+    assert last == (24, 24) and queue.total == 24 and queue.missing == ()

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import gradio as gr
 
+from explorer import worklist
 from explorer.desk import KEYS, Desk, Office
 from explorer.flags import STATUSES
 from explorer.ui import flag_csv, flag_relabel, flag_view, html
 from explorer.ui.context import Context, told
-from explorer.worklist import IMAGES
 
 FLAGS = "all flags"
 ANY = "any"
@@ -40,7 +40,7 @@ def _top_part() -> dict:
     with gr.Row(equal_height=False):
         what = gr.Dropdown([FLAGS], value=FLAGS, label="Review", elem_id="review-what", scale=2, min_width=200)
         epoch = gr.Dropdown([], label="Captions of", visible=False, elem_id="review-epoch", scale=1, min_width=110)
-        images = gr.Dropdown(list(IMAGES), value=IMAGES[0], label="Images", visible=False, elem_id="review-images", scale=1, min_width=120)
+        images = gr.Dropdown(list(worklist.IMAGES), value=worklist.IMAGES[0], label="Images", visible=False, elem_id="review-images", scale=1, min_width=120)
         status = gr.Dropdown([ANY, *STATUSES], value=ANY, label="Status", scale=1, min_width=110, elem_id="flag-status")
         search = gr.Textbox(
             label="Search words", placeholder="in captions, corrections, notes, file names", scale=2, min_width=180, elem_id="flag-search"
@@ -225,13 +225,11 @@ def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet:
 
 def _wire_fill(context: Context, office: Office, ui: dict, shown: list, quiet: dict) -> None:
     """Caption the images of a reviewed run that have none; what is done is kept, so it can be stopped and goes on."""
-    from explorer import columns
-
     @told
     def fill(desk):
         run, missing = context.run(desk.run), office.seen(desk).missing
         yield html.bar(0, f"loading the model to caption {len(missing)} images"), gr.update(visible=True)
-        for count, total in columns.fill(context.shelf, run, desk.epoch, run.config.decoding, missing):
+        for count, total in worklist.fill(context.shelf, run, desk.epoch, missing):
             yield html.bar(count / total, f"{count} of {total} images captioned"), gr.update(visible=True)
         yield "", gr.update(visible=False)
 

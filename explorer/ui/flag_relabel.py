@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import columns, helped, next_run, relabel, relabel_out, worker
+from explorer import helped, next_run, relabel, relabel_out, worker, worklist
 from explorer.errors import UserError
 from explorer.flags import Choice, Flag
 from explorer.relabel import RULES
@@ -205,7 +205,7 @@ def _wire_help(context: Context, ui: dict, quiet: dict) -> None:
         found = helped.helped(context.workspace, context.run(name))
         for (run_name, epoch), images in ((found.before, found.missing_before), (found.after, found.missing_after)):
             run = context.run(run_name)
-            for done, total in columns.fill(context.shelf, run, epoch, run.config.decoding, images):
+            for done, total in worklist.fill(context.shelf, run, epoch, images):
                 yield html.bar(done / total, f"{run_name}: {done} of {total} images captioned")
         yield ""
 
