@@ -16,7 +16,7 @@ def rows(setting: Setting) -> Iterator[Row]:
             "home": str(setting.home),
             "base": setting.model(),
             "data": str(setting.pictures(captions)),
-            "images": 2 + setting.images // 3,
+            "images": 2 + 2 * setting.images // 3,
         }
         ours = setting.run("finetune", name=f"full-{captions}", epochs=1, method="full", batch_size=8, **given)
         work = f"full, one epoch of {ours['images']} images, {words}, batch {ours['batch']}"
