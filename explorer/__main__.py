@@ -171,12 +171,18 @@ def chosen_decoding(options):
 
 
 def compare_command(options, workspace: Workspace) -> None:
-    from explorer import comparison
+    from explorer import comparison, export, report
+    from explorer.images import thumbnail_uri
     from explorer.run import Run
 
-    runs = [Run(workspace.run_folder(name)) for name in options.run]
-    table = comparison.build(runs, workspace=workspace)
-    table.write_csv(Path(options.out))
+    table = comparison.build([Run(workspace.run_folder(name)) for name in options.run], workspace)
+    thumbnails = workspace.cache / "thumbnails"
+    out = Path(options.out)
+    if out.suffix.lower() == ".pdf":
+        for _ in report.book(table, range(len(table))[: export.SHEETS], out):
+            pass
+    else:
+        export.write(table, range(len(table)), out, lambda path, key, size: thumbnail_uri(Path(path), size, thumbnails, key), options.against)
     print(f"{options.out}: {len(table)} images")
 
 
@@ -292,9 +298,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--epoch", help="a number, or base; the run's last epoch when left out")
     one.add_argument("--base", default="blip-mini", help="used when no run is named")
     add_decoding(one)
-    one = command("compare", compare_command, "write the comparison of one or several runs as CSV")
+    one = command("compare", compare_command, "write the comparison of one or several runs: CSV, parquet, HTML or PDF")
     one.add_argument("--run", action="append", required=True, help="may be given several times")
-    one.add_argument("--out", required=True)
+    one.add_argument("--out", required=True, help="a file that ends in .csv, .parquet, .html (pictures inside) or .pdf (contact sheets)")
+    one.add_argument("--against", default="left", choices=["left", "reference"], help="what an HTML file marks words against")
     one = command("flags", flags_command, "write all flags as CSV")
     one.add_argument("--out", help="the CSV to write")
     one.add_argument("--bench", action="store_true", help="measure a store of 100,000 flags, and 8 processes that flag at once")

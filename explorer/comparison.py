@@ -6,12 +6,9 @@ or an order asks for them, and kept.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
@@ -19,8 +16,9 @@ from statistics import mean
 import numpy as np
 
 from explorer import columns as column_captions
-from explorer import files, metrics, triage, wording
+from explorer import differences, metrics, photos, triage, wording
 from explorer.captions import Caption, Decoding
+from explorer.findings import Findings
 from explorer.run import Run
 from explorer.workspace import Workspace
 
@@ -33,6 +31,9 @@ FILTERS = {
     "flagged": "a caption of this image is flagged",
 }
 ORDERS = ("as in the dataset", "worst first", "changed most", "regressed most", "least sure first", "most doubtful first", "file name")
+LEFT, REFERENCE = "left", "reference"
+"""What words are marked against, besides a column's key: the column to the left, the nearest reference."""
+
 MARGIN = 0.1
 """How much nearer to the references an earlier caption must be before the last counts as regressed."""
 
@@ -61,7 +62,8 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """What a person has chosen to see. ``learning``: a label of `Comparison.learning`, such as "learned at epoch 2"."""
+    """What a person has chosen to see. ``learning``: a label of `Comparison.learning`, such as "learned at epoch 2";
+    ``against``: what words are marked against, `LEFT`, `REFERENCE` or a column's key."""
 
     filters: frozenset[str] = frozenset()
     search: str = ""
@@ -69,11 +71,13 @@ class View:
     learning: str | None = None
     page: int = 0
     page_size: int = 12
+    against: str = LEFT
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One caption beside the column to its left. ``pieces`` is the word difference to that column."""
+    """One caption. ``pieces``: how its words differ from what the view marks them against; ``likeness``: its
+    `metrics.goodness`, None without a reference."""
 
     column: Column
     caption: Caption | None
@@ -109,9 +113,26 @@ class Comparison:
     decoding: Decoding = field(default_factory=Decoding)
     gains: np.ndarray | None = None
     """[images] relevance of the last column's captions, nan where it is not known; None when nothing is."""
+    findings: Findings = field(init=False, repr=False)
+
+    def __post_init__(self):
+        self.findings = Findings(self.images, self.captions)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def only(self, columns: Sequence[Column]) -> Comparison:
+        """The same comparison with some of its columns, in that order; what was found out about them is shared and kept."""
+        key = ("only", *(column.key for column in columns))
+        if key not in self.findings.kept:
+            other = replace(self, columns=list(columns), gains=None)
+            other.findings = self.findings
+            self.findings.kept[key] = other
+        return self.findings.kept[key]
+
+    @property
+    def keys(self) -> list[str]:
+        return [column.key for column in self.columns]
 
     def label(self, column: Column) -> str:
         name = f"epoch {column.epoch}" if column.epoch else "base"
@@ -133,24 +154,13 @@ class Comparison:
     @cached_property
     def goodness(self) -> np.ndarray:
         """[images, columns]: `metrics.goodness`, nan where there is no caption or no reference."""
-        out = np.full((len(self.images), max(1, len(self.columns))), np.nan)
-        columns = [self.captions[column.key] for column in self.columns]
-        for place, image in enumerate(self.images):
-            if not image["references"]:
-                continue
-            known: dict[str, float] = {}  # epochs often say the same of an image
-            for at, captions in enumerate(columns):
-                if (caption := captions[place]) is not None:
-                    if caption.text not in known:
-                        known[caption.text] = metrics.goodness(caption.text, image["references"])
-                    out[place, at] = known[caption.text]
-        return out
+        return self.findings.goodness(self.keys)
 
     @cached_property
     def changed(self) -> np.ndarray:
-        columns = [self.captions[column.key] for column in self.columns]
-        said = ({wording.tokens(captions[place].text) for captions in columns if captions[place]} for place in range(len(self.images)))
-        return np.array([len(texts) > 1 for texts in said], bool)
+        said = np.array([self.findings.wording(key) for key in self.keys]).reshape(len(self.keys), len(self.images))
+        most, least = said.max(axis=0, initial=-1), np.where(said < 0, np.iinfo(int).max, said).min(axis=0, initial=np.iinfo(int).max)
+        return (most >= 0) & (most != least)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -173,45 +183,29 @@ class Comparison:
         return best - self._last
 
     @cached_property
-    def _kept(self) -> np.ndarray:
-        """How like the first column's caption the last one's is, 0 to 1; 1 where either is missing."""
-        if not self.columns:
-            return np.ones(len(self.images))
-        pairs = zip(self.captions[self.columns[0].key], self.captions[self.columns[-1].key], strict=True)
-        return np.array([wording.likeness(a.text, b.text) if a and b and a.text != b.text else 1.0 for a, b in pairs])
-
-    @cached_property
     def repeated(self) -> np.ndarray:
-        return self._any(self._repeats)
+        return self._any(self.findings.repeated)
 
     @cached_property
     def unfinished(self) -> np.ndarray:
-        return self._any(lambda column, caption: metrics.is_unfinished(caption.text, caption.finished))
+        return self._any(self.findings.unfinished)
 
-    def _any(self, test: Callable[[Column, Caption], bool]) -> np.ndarray:
-        """Whether ``test`` holds for some caption of each image."""
+    def _any(self, finding) -> np.ndarray:
+        """Whether ``finding`` holds for some column's caption of each image."""
         out = np.zeros(len(self.images), bool)
-        for column in self.columns:
-            out |= np.array([caption is not None and test(column, caption) for caption in self.captions[column.key]], bool)
+        for key in self.keys:
+            out |= finding(key)
         return out
-
-    def _repeats(self, column: Column, caption: Caption) -> bool:
-        return metrics.repeats_words(caption.text) or wording.plain(caption.text) in self.common[column.key]
-
-    @cached_property
-    def common(self) -> dict[str, set[str]]:
-        return {column.key: metrics.common([text for text in self.texts(column) if text]) for column in self.columns}
 
     @cached_property
     def unsure(self) -> np.ndarray:
         """The lowest word probability of the last column; 1 where there is none."""
-        last = self.captions[self.columns[-1].key] if self.columns else [None] * len(self.images)
-        return np.array([min(c.probabilities, default=1.0) if c else 1.0 for c in last])
+        return self.findings.lowest(self.keys[-1]) if self.columns else np.ones(len(self.images))
 
     @cached_property
     def doubt(self) -> np.ndarray:
         """How likely the last column's caption is bad, by signals that need no reference: see triage.py."""
-        columns = [self.captions[column.key] for column in self.columns]
+        columns = [self.captions[key] for key in self.keys]
         return triage.doubts(triage.signals(columns, self.gains)) if columns else np.zeros(len(self.images))
 
     def tell_relevance(self, gains: np.ndarray | None) -> None:
@@ -225,7 +219,7 @@ class Comparison:
         if caption is None:
             return ()
         found = []
-        if self._repeats(column, caption):
+        if self.findings.is_repeated(column.key, caption):
             found.append("repeated")
         if metrics.is_unfinished(caption.text, caption.finished):
             found.append("unfinished")
@@ -269,20 +263,12 @@ class Comparison:
         if view.learning:
             keep &= np.array([story == view.learning for story in self.learning], bool)
         for word in view.search.lower().split():
-            keep &= np.array([word in text for text in self.searchable], bool)
+            keep &= self.findings.holds(word, self.keys)
         places = np.flatnonzero(keep)
         return places[self._ranks(view.order)[places].argsort(kind="stable")]
 
     def _flagged(self, flagged: frozenset[str]) -> np.ndarray:
         return np.array([image["image_id"] in flagged for image in self.images], bool)
-
-    @cached_property
-    def searchable(self) -> list[str]:
-        captions = [self.texts(column) for column in self.columns]
-        return [
-            "\n".join([image["file"], *image["references"], *(texts[place] for texts in captions)]).lower()
-            for place, image in enumerate(self.images)
-        ]
 
     def _ranks(self, order: str) -> np.ndarray:
         """Numbers by which images are sorted, least first."""
@@ -295,9 +281,9 @@ class Comparison:
         if order == "most doubtful first":
             return -self.doubt
         if order == "changed most":
-            return self._kept
+            return self.findings.likeness(self.keys[0], self.keys[-1]) if self.columns else np.ones(len(self.images))
         if order == "file name":
-            return np.argsort(np.argsort([image["file"] for image in self.images]))
+            return self.findings.file_order()
         return np.arange(len(self.images))
 
     def page(self, view: View, flagged: frozenset[str] = frozenset(), flagged_cells: frozenset[tuple] = frozenset()) -> Page:
@@ -306,23 +292,33 @@ class Comparison:
         pages = max(1, -(-len(places) // view.page_size))
         page = max(0, min(view.page, pages - 1))
         shown = places[page * view.page_size : (page + 1) * view.page_size]
-        return Page(tuple(self.row(int(place), flagged_cells) for place in shown), len(places), pages)
+        rows = tuple(self.row(int(place), flagged_cells, view.against) for place in shown)
+        return Page(rows, len(places), pages)
 
-    def row(self, place: int, flagged_cells: frozenset[tuple] = frozenset()) -> Row:
+    def row(self, place: int, flagged_cells: frozenset[tuple] = frozenset(), against: str = LEFT) -> Row:
         image = self.images[place]
-        cells, before = [], None
+        cells, left = [], None
         for column in self.columns:
             caption = self.captions[column.key][place]
-            pieces = ()
-            if caption is not None:
-                pieces = tuple(wording.diff(before, caption.text)) if before is not None else (wording.Piece(caption.text, "same"),)
-                before = caption.text
             marks = self.marks(column, place)
             if (column.key, image["image_id"]) in flagged_cells:
                 marks = ("flagged", *marks)
-            close = metrics.goodness(caption.text, image["references"]) if caption and image["references"] else None
-            cells.append(Cell(column, caption, pieces, marks, close))
+            near = metrics.goodness(caption.text, image["references"]) if caption and image["references"] else None
+            cells.append(Cell(column, caption, self._pieces(caption, place, against, left), marks, near))
+            left = caption.text if caption else left
         return Row(image["image_id"], image["file"], Path(image["path"]), tuple(image["references"]), tuple(cells))
+
+    def _pieces(self, caption: Caption | None, place: int, against: str, left: str | None) -> tuple[wording.Piece, ...]:
+        """The caption's words, marked; unmarked where there is nothing to hold them against."""
+        if caption is None:
+            return ()
+        if against == REFERENCE:
+            references = self.images[place]["references"]
+            return tuple(differences.against_references(caption.text, references)) if references else _unmarked(caption)
+        if against != LEFT:
+            other = self.captions.get(against, [None] * len(self.images))[place]
+            left = other.text if other else None
+        return tuple(wording.diff(left, caption.text)) if left is not None else _unmarked(caption)
 
     def missing(self) -> list[tuple[Column, list[dict]]]:
         """Columns with the images they have no caption for."""
@@ -333,18 +329,9 @@ class Comparison:
                 found.append((column, images))
         return found
 
-    # -- taking it along
 
-    def write_csv(self, path: Path, view: View = View(), flagged: frozenset[str] = frozenset()) -> None:
-        """All rows of a view: image_id, file, references (a JSON list), a column of captions each. Raw text."""
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, lineterminator="\r\n")
-        writer.writerow(["image_id", "file", "references", *(self.label(c) for c in self.columns)])
-        for place in self.select(view, flagged):
-            image = self.images[place]
-            texts = [self.text(column, place) or "" for column in self.columns]
-            writer.writerow([image["image_id"], image["file"], json.dumps(image["references"], ensure_ascii=False), *texts])
-        files.write_text(path, out.getvalue())
+def _unmarked(caption: Caption) -> tuple[wording.Piece, ...]:
+    return (wording.Piece(caption.text, "same"),)
 
 
 def default_columns(runs: Sequence[Run]) -> list[Column]:
@@ -362,9 +349,9 @@ def default_columns(runs: Sequence[Run]) -> list[Column]:
 def build(
     runs: Sequence[Run], workspace: Workspace, columns: Sequence[Column] | None = None, decoding: Decoding | None = None
 ) -> Comparison:
-    """The comparison of runs over all their validation images, aligned by content. ``decoding``: the first run's if None.
+    """The comparison of runs over all their validation images, aligned by content, and the photos a person kept.
 
-    A base is the same for all runs on it, so its column holds what any of them kept of it.
+    ``columns``: `default_columns` if None; ``decoding``: the first run's if None. A base is the same for all runs on it, so its column holds what any of them kept of it.
     """
     decoding = decoding or (runs[0].config.decoding if runs else Decoding())
     columns = list(columns if columns is not None else default_columns(runs))
@@ -373,6 +360,8 @@ def build(
         for row in run.examples("validation"):
             known = images.setdefault(row["image_id"], {**row, "path": str(run.folder / row["path"])})
             known["references"] = list(dict.fromkeys([*known["references"], *row["references"]]))
+    for photo in photos.listed(workspace):
+        images.setdefault(photo["image_id"], photo)
     by_name = {run.name: run for run in runs}
     captions = {}
     for column in columns:
@@ -384,6 +373,39 @@ def build(
             known |= column_captions.known(workspace, each, column.epoch, decoding)
         captions[column.key] = [known.get(image_id) for image_id in images]
     return Comparison(columns, list(images.values()), captions, len(runs) > 1, decoding)
+
+
+def first_columns(columns: Sequence[Column], room: int = 6) -> list[Column]:
+    """The columns to begin with: all, or of a longer list the base and the last epoch of each run with even steps between."""
+    if len(columns) <= room:
+        return list(columns)
+    runs = list(dict.fromkeys(column.run for column in columns))
+    share = max(2, room // len(runs))
+    found = []
+    for run in runs:
+        own = [column for column in columns if column.run == run]
+        places = np.linspace(0, len(own) - 1, min(share, len(own))).round().astype(int)
+        found += [own[place] for place in places]
+    return found
+
+
+def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """(setting, its value in each run) for the settings that are not the same in all ``runs``."""
+    found = []
+    values = [_settings(run) for run in runs]
+    for name in dict.fromkeys(name for each in values for name in each):
+        row = [each.get(name, "") for each in values]
+        if len(set(row)) > 1:
+            found.append((name, row))
+    return found
+
+
+def _settings(run: Run) -> dict[str, str]:
+    values = asdict(run.config)
+    del values["name"]
+    values |= values.pop("decoding")
+    values |= {f"{split} images used": len(run.examples(split)) for split in ("train", "validation")}
+    return {name.replace("_", " "): "all" if value is None else str(value) for name, value in values.items()}
 
 
 def sureness(caption: Caption) -> tuple[float, float]:

@@ -152,5 +152,13 @@ def thumbnail(path: Path, size: int = 248, cache: Path | None = None, key: str |
     return buffer.getvalue()
 
 
+def thumbnail_uri(path: Path, size: int, cache: Path | None = None, key: str | None = None) -> str | None:
+    """`thumbnail` as a data address; None when the file is gone or no picture."""
+    try:
+        return data_uri(thumbnail(path, size, cache, key))
+    except (ImageError, OSError):
+        return None
+
+
 def data_uri(data: bytes, kind: str = "image/webp") -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -2,8 +2,9 @@
 
     contact_sheets(run, folder)          one PNG an epoch, the base first
     all_epochs(run, Path("run.pdf"))     the same sheets as the pages of one PDF
+    sheets(comparison, places, folder)   a PNG a column of any view of a comparison; book(...) the same as a PDF
 
-The images are the first of the validation split, the same on every sheet, so that sheets can be laid side by side.
+A run's images are the first of its validation split, the same on every sheet, so that sheets can be laid side by side.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import io
 import unicodedata
 import warnings
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,10 @@ from explorer.run import Run, by_kind
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from explorer.comparison import Column, Comparison
+
+PAGE = 9
+"""Images on a page of a PDF."""
 COLUMNS = 3
 WIDTH, HEIGHT = 3.2, 2.4
 """A picture's room in inches."""
@@ -78,6 +84,43 @@ def all_epochs(run: Run, out: Path, images: int = 6) -> Path:
     return out
 
 
+def sheets(comparison: Comparison, places: Sequence[int], folder: Path) -> Iterator[Path]:
+    """A PNG for each column of a comparison with the images at ``places`` and what the column says of them, as they are drawn."""
+    for number, column in enumerate(comparison.columns, 1):
+        out = folder / f"{number}-{column.run}-{_name(column.epoch).replace(' ', '-')}.png"
+        figure = _drawn(comparison.label(column), _summary(comparison, places), _pictures(comparison, column, places))
+        page = io.BytesIO()
+        with _quiet():
+            figure.savefig(page, format="png", dpi=DOTS)
+        files.write_bytes(out, page.getvalue())
+        yield out
+
+
+def book(comparison: Comparison, places: Sequence[int], out: Path) -> Iterator[int]:
+    """The same as one PDF, `PAGE` images a page; yields the number of pages drawn so far, the file is there at the end."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    _ending(out, (".pdf",))
+    held = io.BytesIO()
+    drawn = 0
+    with _quiet(), PdfPages(held, metadata=_same_each_time("pdf")) as pages:
+        for column in comparison.columns:
+            pictures = _pictures(comparison, column, places)
+            for start in range(0, len(pictures), PAGE):
+                pages.savefig(_drawn(comparison.label(column), _summary(comparison, places), pictures[start : start + PAGE]), dpi=DOTS)
+                yield (drawn := drawn + 1)
+    files.write_bytes(out, held.getvalue())
+
+
+def _pictures(comparison: Comparison, column: Column, places: Sequence[int]) -> list[tuple[Path, str | None]]:
+    return [(Path(comparison.images[place]["path"]), comparison.text(column, int(place))) for place in places]
+
+
+def _summary(comparison: Comparison, places: Sequence[int]) -> str:
+    runs = " and ".join(dict.fromkeys(column.run for column in comparison.columns))
+    return f"{runs}: {len(places)} of {len(comparison):,} images"
+
+
 def epochs(run: Run) -> list[int]:
     """The epochs that have captions by the run's own decoding, the base (0) first."""
     found = run.caption_file(0).parent.glob("epoch-*.jsonl")
@@ -117,26 +160,34 @@ def _same_each_time(ending: str) -> dict:
 
 
 def _sheet(run: Run, epoch: int, images: int) -> Figure:
-    from matplotlib.figure import Figure  # without pyplot: no window, no state that threads would share
-
     known = captions.read(run.caption_file(epoch))
     if not known:
         raise UserError(f"The run {run.name!r} has no captions of {_name(epoch)} yet: let it finish that epoch.")
-    examples = run.examples("validation")[:images]
-    texts = [wrapped(known[e["image_id"]].text) if e["image_id"] in known else ["(not captioned)"] for e in examples]
-    rows = [range(start, min(start + COLUMNS, len(examples))) for start in range(0, len(examples), COLUMNS)]
+    pictures = []
+    for example in run.examples("validation")[:images]:
+        caption = known.get(example["image_id"])
+        pictures.append((run.folder / example["path"], caption.text if caption else None))
+    return _drawn(title(run, epoch), run.name, pictures)
+
+
+def _drawn(heading: str, below: str, pictures: Sequence[tuple[Path, str | None]]) -> Figure:
+    """The sheet: (path, caption or None) in rows of `COLUMNS`."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no state that threads would share
+
+    texts = [wrapped(text) if text is not None else ["(not captioned)"] for _, text in pictures]
+    rows = [range(start, min(start + COLUMNS, len(pictures))) for start in range(0, len(pictures), COLUMNS)]
     deep = [HEIGHT + LINE * (1.6 + max(len(texts[place]) for place in row)) for row in rows]
 
     width, height = COLUMNS * WIDTH + (COLUMNS + 1) * GAP, TOP + sum(deep) + GAP
     figure = Figure(figsize=(width, height), facecolor=PAPER)
-    _write(figure, GAP / width, 1 - 0.32 / height, title(run, epoch), 13, INK, weight="bold")
-    _write(figure, GAP / width, 1 - 0.53 / height, run.name, 8.5, QUIET)
+    _write(figure, GAP / width, 1 - 0.32 / height, heading, 13, INK, weight="bold")
+    _write(figure, GAP / width, 1 - 0.53 / height, below, 8.5, QUIET)
     down = TOP
     for row, depth in zip(rows, deep, strict=True):
         for place in row:
             left = GAP + (place % COLUMNS) * (WIDTH + GAP)
             box = (left / width, 1 - (down + HEIGHT) / height, WIDTH / width, HEIGHT / height)
-            _picture(figure.add_axes(box), run.folder / examples[place]["path"])
+            _picture(figure.add_axes(box), pictures[place][0])
             for number, line in enumerate(texts[place]):
                 _write(figure, box[0], box[1] - LINE * (number + 1.15) / height, line, 9, INK)
         down += depth

@@ -3,6 +3,7 @@
 <home>/
   <run>/            one folder a run (see run.py); shipped ones are read from the project's checkpoints/
   datasets/<name>/  image folders with metadata.jsonl
+  photos/           photos dropped on Compare and kept in its table
   flags.db          the store behind flags.csv
   flags.csv         always complete and current
   cache/            thumbnails, vision features, captions of odd columns; safe to delete
@@ -21,7 +22,7 @@ from explorer.settings import SHIPPED
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 CHECKPOINT = re.compile(rf"({NAME.pattern})@(\d+)")
 """A checkpoint as a base: run@epoch."""
-RESERVED = {"datasets", "cache", "trash", "flags.db", "flags.csv", "blip-mini"}
+RESERVED = {"datasets", "photos", "cache", "trash", "flags.db", "flags.csv", "blip-mini"}
 
 
 def check_name(name: str) -> str:
@@ -54,6 +55,10 @@ class Workspace:
     @property
     def datasets(self) -> Path:
         return self.root / "datasets"
+
+    @property
+    def photos(self) -> Path:
+        return self.root / "photos"
 
     @property
     def cache(self) -> Path:

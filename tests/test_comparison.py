@@ -1,16 +1,26 @@
-import json
 import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers_runs import example, make_images, make_run
 
 from explorer import captions, columns, files
 from explorer.captions import Caption, Decoding
-from explorer.comparison import ORDERS, Column, View, build, default_columns, sureness
+from explorer.comparison import (
+    LEFT,
+    ORDERS,
+    REFERENCE,
+    Column,
+    View,
+    build,
+    default_columns,
+    differing_settings,
+    first_columns,
+    sureness,
+)
 from explorer.metrics import is_wrong
+from explorer.wording import Piece, diff
 
 DOG, CAT, BALL = "a brown dog runs on the grass", "a white cat sleeps on a sofa", "a red ball lies on the sand"
 NONSENSE = "two men ride a train"
@@ -247,26 +257,47 @@ def test_sureness_is_the_mean_and_the_lowest_word_probability():
     assert sureness(Caption("")) == (1.0, 1.0)
 
 
-# --- taking it along --------------------------------------------------------------------------------------
-
-AWKWARD = ["=1+2", 'she said "a dog, a cat"', "two\nlines", "NA", "  spaces  ", "🐈 قطة", "'- a cat", "null", "semi;colon", "1,5"]
+# --- columns and marks ------------------------------------------------------------------------------------
 
 
-def test_csv_read_by_pandas_gives_every_text_back_exactly(tmp_path, workspace):
-    examples = [example(p, [text, "two"]) for p, text in zip(make_images(tmp_path / "p", len(AWKWARD)), AWKWARD, strict=True)]
-    run = make_run(tmp_path, examples, [AWKWARD, AWKWARD[::-1]])
-    build([run], workspace).write_csv(tmp_path / "out.csv")
-    table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False, dtype=str)
-    assert list(table.columns) == ["image_id", "file", "references", "base", "epoch 1"]
-    assert list(table["base"]) == AWKWARD and list(table["epoch 1"]) == AWKWARD[::-1]
-    assert [json.loads(cell) for cell in table["references"]] == [[text, "two"] for text in AWKWARD]
-    assert list(table["image_id"]) == [e["image_id"] for e in examples]
+def test_columns_put_on_off_and_in_another_order_share_what_was_found_out(four):
+    base, first, second = four.columns
+    assert four.goodness.shape == (4, 3)
+    other = four.only([second, base])
+    assert [other.label(column) for column in other.columns] == ["epoch 2", "base"]
+    assert np.array_equal(other.goodness, four.goodness[:, [2, 0]])
+    assert [cell.caption.text for cell in other.row(0).cells] == [DOG, NONSENSE]
+    assert other.learning == ["forgotten at base", "always", "learned at base", "never"]
+    assert four.learning == ["learned at epoch 2", "always", "forgotten at epoch 2", "never"]
 
 
-def test_csv_holds_the_whole_filtered_view_in_its_order_not_one_page(four, tmp_path):
-    view = View(frozenset(["changed"]), order="least sure first", page=1, page_size=1)
-    four.write_csv(tmp_path / "out.csv", view)
-    assert list(pd.read_csv(tmp_path / "out.csv")["file"]) == ["photo-003.png", "photo-000.png", "photo-002.png"]
+def marked(comparison, place: int, against: str) -> list[list[Piece]]:
+    return [list(cell.pieces) for cell in comparison.row(place, against=against).cells]
+
+
+def test_words_are_marked_against_the_column_to_the_left_the_reference_or_any_column(four):
+    plain, same = [Piece(NONSENSE, "same")], [Piece(DOG, "same")]
+    assert marked(four, 0, LEFT) == [plain, plain, diff(NONSENSE, DOG)]
+    assert marked(four, 0, REFERENCE)[2] == same
+    assert marked(four, 0, "pets@2") == [diff(DOG, NONSENSE), diff(DOG, NONSENSE), same]
+    assert marked(four.only(four.columns[:1]), 0, "pets@2") == [diff(DOG, NONSENSE)]  # also when that column is off
+    assert marked(four, 0, "gone@9") == [plain, plain, same]
+
+
+def test_a_long_run_begins_with_few_columns_evenly_spaced():
+    many = [Column("one", epoch) for epoch in range(21)]
+    assert [column.epoch for column in first_columns(many)] == [0, 4, 8, 12, 16, 20]
+    two = first_columns(many + [Column("two", epoch) for epoch in range(1, 21)])
+    assert [(column.run, column.epoch) for column in two] == [("one", 0), ("one", 10), ("one", 20), ("two", 1), ("two", 11), ("two", 20)]
+    assert first_columns(many[:4]) == many[:4]
+
+
+def test_only_settings_that_differ_between_runs_are_told(tmp_path, photos):
+    examples = [example(path, ["a dog"]) for path in photos]
+    one = make_run(tmp_path, examples, [["a"] * 4, ["b"] * 4], "one")
+    two = make_run(tmp_path, examples[1:], [["a"] * 3, ["b"] * 3], "two", decoding=Decoding(beams=3))
+    assert differing_settings([one, two]) == [("beams", ["1", "3"]), ("validation images used", ["4", "3"])]
+    assert differing_settings([one, one]) == []
 
 
 # --- large ------------------------------------------------------------------------------------------------

@@ -48,11 +48,7 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
     _, compare_tab, flag_tab = tab
     page.load(*finetune_ui["brought"], show_progress="hidden", api_visibility="private")
     doors[0].click(lambda: gr.update(selected="finetune"), None, tabs, show_progress="hidden", api_visibility="private")
-    outputs, load = compare.first_sight(context, compare_ui)
-    page.load(
-        lambda state, runs, *rest: load(state, [], *rest), compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private"
-    )
-    compare_tab.select(load, compare_ui["chosen"], outputs, show_progress="hidden", api_visibility="private")
+    compare.wire_opening(context, compare_ui, page.load, compare_tab.select)
     flag_tab.select(*flag_ui["opened"], show_progress="hidden", api_visibility="private")
     flag_ui["started"].change(
         lambda name: (gr.update(selected="finetune"), name),

@@ -1,53 +1,117 @@
-"""What the Compare tab shows and does, apart from its layout: rows, detail, flags, one's own photo, exports."""
+"""What the Compare tab shows and does, apart from its layout: which comparison, its rows, the detail, flags."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import threading
 from collections import OrderedDict
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import gradio as gr
 
 from explorer import columns as column_captions
 from explorer import comparison as comparisons
+from explorer import link, photos
 from explorer.captions import Caption, Decoding
-from explorer.comparison import Column, Comparison, View
+from explorer.comparison import LEFT, REFERENCE, Column, Comparison, View
 from explorer.errors import UserError
-from explorer.images import image_id, open_image
-from explorer.ui import detail, html, table
+from explorer.ui import detail, head, html, table
 from explorer.ui.context import Context
+
+START = {"page": 0, "learning": None, "image": None, "column": None, "photo": None, "columns": None, "runs": None}
+"""What a visitor has chosen that no form of the page holds; ``runs``: those that ``columns`` were chosen for."""
 
 
 class Comparisons:
-    """The comparisons in use, built again only when a run's captions have changed on disk."""
+    """The comparisons in use, built again only when captions or kept photos have changed on disk."""
 
     def __init__(self, context: Context, room: int = 4):
         self.context, self.room = context, room
         self.built: OrderedDict[tuple, Comparison] = OrderedDict()
+        self.lock = threading.Lock()
 
     def get(self, runs: list[str], columns: list[str] | None, decoding: Decoding | None) -> Comparison:
-        """The comparison of runs by name; all columns when none is chosen."""
+        """The comparison of runs by name with the columns that are put on; those to begin with when none are."""
+        whole = self.whole(runs, decoding)
+        asked = [Column.from_key(key) for key in columns or () if key in whole.captions]
+        return whole.only(asked or comparisons.first_columns(whole.columns))
+
+    def whole(self, runs: list[str], decoding: Decoding | None) -> Comparison:
+        """The same with every column the runs offer."""
         found = [self.context.run(name) for name in runs or []]
-        wanted = [Column.from_key(key) for key in columns] if columns else comparisons.default_columns(found)
-        wanted = [column for column in wanted if column.run in (runs or [])]
-        key = (tuple(runs or []), tuple(c.key for c in wanted), decoding, self._stamp(found, wanted, decoding))
-        if key not in self.built:
-            self.built[key] = comparisons.build(found, self.context.workspace, wanted or None, decoding)
-            while len(self.built) > self.room:
-                self.built.popitem(last=False)
-        self.built.move_to_end(key)
-        return self.built[key]
+        columns = comparisons.default_columns(found)
+        key = (tuple(runs or []), decoding, self._stamp(found, columns, decoding))
+        with self.lock:
+            if key not in self.built:
+                self.built[key] = comparisons.build(found, self.context.workspace, columns, decoding)
+                while len(self.built) > self.room:
+                    self.built.popitem(last=False)
+            self.built.move_to_end(key)
+            return self.built[key]
 
     def _stamp(self, runs, columns, decoding) -> tuple:
         by_name = {run.name: run for run in runs}
-        stamps = []
+        stamps = [photos.stamp(self.context.workspace)]
         for column in columns:
             run = by_name[column.run]
             how = decoding or run.config.decoding
             for path in (run.caption_file(column.epoch, how), column_captions.cache_file(self.context.workspace, run, column.epoch, how)):
                 stamps.append(path.stat().st_mtime_ns if path.exists() else 0)
-        return tuple(stamps)
+        return (*(column.key for column in columns), *stamps)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Everything the page's forms and its state say about what to show."""
+
+    state: dict
+    runs: list[str]
+    filters: list[str]
+    search: str
+    order: str
+    against: str
+    beams: float | None
+    max_tokens: float | None
+    prompt: str
+
+    @property
+    def decoding(self) -> Decoding:
+        return decoding_of(self.beams, self.max_tokens, self.prompt)
+
+    @property
+    def view(self) -> View:
+        state = self.state
+        return View(
+            frozenset(self.filters or []), self.search or "", self.order, state["learning"], state["page"], against=self.against or LEFT
+        )
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        return self.state["image"], self.state["column"]
+
+    def but(self, **state) -> Chosen:
+        """The same with other values in its state."""
+        return replace(self, state={**self.state, **state})
+
+
+class Shown:
+    """The comparison a `Chosen` asks for: ``whole`` with every column its runs offer, ``table`` with those put on."""
+
+    def __init__(self, context: Context, known: Comparisons, chosen: Chosen):
+        self.context, self.chosen = context, chosen
+        self.whole = known.whole(chosen.runs, chosen.decoding)
+        self.table = known.get(chosen.runs, chosen.state["columns"], chosen.decoding)
+
+    @cached_property
+    def flagged(self) -> tuple[frozenset[str], frozenset[tuple]]:
+        """(ids of images with a flag, (column key, image id) of flagged captions) among the columns shown."""
+        shown = {(column.run, column.checkpoint): column.key for column in self.table.columns}
+        cells = frozenset((shown[r, c], image) for r, c, image in self.context.flags.cells() if (r, c) in shown)
+        return frozenset(image for _, image in cells), cells
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        return [(self.whole.label(column), column.key) for column in self.whole.columns]
 
 
 def decoding_of(beams, max_tokens, prompt) -> Decoding:
@@ -59,15 +123,51 @@ def decoding_of(beams, max_tokens, prompt) -> Decoding:
     return Decoding(int(beams), int(max_tokens), (prompt or "").strip())
 
 
-def view_of(state: dict, filters, search, order) -> View:
-    return View(frozenset(filters or []), search or "", order, state["learning"], state["page"])
+# --- what the page shows, by the names of its parts -------------------------------------------------------
 
 
-def flagged_in(context: Context, comparison: Comparison) -> tuple[frozenset[str], frozenset[tuple]]:
-    """(ids of images with a flag, (column key, image id) of flagged captions) among the columns shown."""
-    shown = {(column.run, column.checkpoint): column.key for column in comparison.columns}
-    cells = frozenset((shown[r, c], image) for r, c, image in context.flags.cells() if (r, c) in shown)
-    return frozenset(image for _, image in cells), cells
+def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
+    """The table and what stands around it."""
+    if not chosen.runs:
+        title, what = ("No run chosen", "Choose a run above.") if context.runs() else ("No runs yet", "Start one in the Fine-tune tab.")
+        blank = dict.fromkeys(("columns", "pager", "learning", "missing", "settings"), "")
+        return {**blank, "rows": html.empty(title, what), "fill": gr.update(visible=False), "state": chosen.state}
+    shown = Shown(context, known, chosen)
+    images, cells = shown.flagged
+    page = shown.table.page(chosen.view, images, cells)
+    chosen = chosen.but(page=min(chosen.state["page"], page.pages - 1))
+    if page.total:
+        rows = table.table_html(shown.table, page, chosen.cell, context.thumb, chosen.against)
+    else:
+        rows = html.empty("No image is left", "Take a filter off, or search for fewer words.")
+    text, lacks = missing_html(shown.table)
+    return {
+        "columns": head.columns_html(shown.choices, shown.table.keys),
+        "rows": rows,
+        "pager": table.pager_html(page, chosen.state["page"], len(shown.table)),
+        "learning": head.learning_html(shown.table, chosen.state["learning"]),
+        "settings": head.settings_html(chosen.runs, comparisons.differing_settings([context.run(name) for name in chosen.runs])),
+        "missing": text,
+        "fill": gr.update(visible=lacks),
+        "against": against_update(shown, chosen),
+        "share": share_html(chosen),
+        "state": chosen.state,
+    }
+
+
+def against_update(shown: Shown, chosen: Chosen):
+    """What words can be marked against: the column to the left, the nearest reference, any column."""
+    choices = [("the column to the left", LEFT), ("the nearest reference", REFERENCE), *shown.choices]
+    return gr.update(choices=choices, value=chosen.against if chosen.against in {value for _, value in choices} else LEFT)
+
+
+def share_html(chosen: Chosen) -> str:
+    """The link to this view, as the data of its button."""
+    state, how = chosen.state, chosen.decoding
+    query = link.to_query(link.Link(tuple(chosen.runs), tuple(state["columns"] or ()), chosen.view, state["image"], state["column"], how))
+    return (
+        f'<span class="x-chips" data-query="{html.text(query)}"><button type="button" class="x-button" data-copy>Copy link</button></span>'
+    )
 
 
 def missing_html(comparison: Comparison) -> tuple[str, bool]:
@@ -95,52 +195,27 @@ def captions_at(comparison: Comparison, state: dict) -> tuple[dict, dict[str, Ca
 def has_choice(comparison: Comparison, state: dict) -> bool:
     photo = state.get("photo")
     known = state["image"] in comparison.places or bool(photo and photo["image_id"] == state["image"])
-    return known and any(c.key == state["column"] for c in comparison.columns)
+    return known and state["column"] in comparison.keys
 
 
-def show(context: Context, known: Comparisons, state, runs, filters, search, order, beams, max_tokens, prompt):
-    """(columns, rows, pager, learning, missing, fill button, state) for what is chosen."""
-    if not runs:
-        title, what = ("No run chosen", "Choose a run above.") if context.runs() else ("No runs yet", "Start one in the Fine-tune tab.")
-        return "", html.empty(title, what), "", "", "", gr.update(visible=False), state
-    comparison = known.get(runs, state["columns"], decoding_of(beams, max_tokens, prompt))
-    images, cells = flagged_in(context, comparison)
-    view = view_of(state, filters, search, order)
-    page = comparison.page(view, images, cells)
-    state = {**state, "page": min(view.page, page.pages - 1)}
-    if page.total:
-        rows = table.table_html(comparison, page, (state["image"], state["column"]), context.thumb)
-    else:
-        rows = html.empty("No image is left", "Take a filter off, or search for fewer words.")
-    text, lacks = missing_html(comparison)
-    chips = table.columns_html(column_choices(context, runs), [column.key for column in comparison.columns])
-    return (
-        chips,
-        rows,
-        table.pager_html(page, state["page"], len(comparison)),
-        table.learning_html(comparison, state["learning"]),
-        text,
-        gr.update(visible=lacks),
-        state,
-    )
-
-
-def show_detail(context: Context, comparison: Comparison, state: dict):
-    """(detail, form, reason, correction, note, rest) of the chosen caption; its flag's values when it has one."""
+def show_detail(context: Context, comparison: Comparison, state: dict) -> dict:
+    """The chosen caption large, and the form to flag it, with its flag's values when it has one."""
     if not has_choice(comparison, state):
-        return gr.skip(), gr.update(visible=False), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return {"form": gr.update(visible=False)}
     image, captions = captions_at(comparison, state)
     column = Column.from_key(state["column"])
     large = context.thumb(image["path"], image["image_id"], 760)
     flag = _flag_of(context, state, column, captions)
-    return (
-        detail.detail_html(comparison, image, captions, column, large),
-        gr.update(visible=column.key in captions),
-        flag.reason if flag else None,
-        flag.corrected_caption if flag else "",
-        flag.note if flag else "",
-        detail.rest_html(comparison, image, captions, column),
-    )
+    said = captions[column.key].text if column.key in captions else "not captioned yet"
+    return {
+        "choice": table.choice_html(image, comparison.label(column), said, column.key),
+        "detail": detail.detail_html(comparison, image, captions, column, large),
+        "form": gr.update(visible=column.key in captions),
+        "reason": flag.reason if flag else None,
+        "correction": flag.corrected_caption if flag else "",
+        "note": flag.note if flag else "",
+        "rest": detail.rest_html(comparison, image, captions, column),
+    }
 
 
 def _flag_of(context: Context, state: dict, column: Column, captions: dict[str, Caption]):
@@ -149,6 +224,9 @@ def _flag_of(context: Context, state: dict, column: Column, captions: dict[str, 
     if column.key not in captions:
         return None
     return context.flags.get(flag_id(column.run, column.checkpoint, state["image"], captions[column.key].text))
+
+
+# --- what a person does -----------------------------------------------------------------------------------
 
 
 def flag_chosen(context: Context, comparison: Comparison, state: dict, reason, correction, note, reviewer) -> str:
@@ -184,14 +262,13 @@ def best_epoch(comparison: Comparison, state: dict) -> str:
     return max(texts, key=lambda text: goodness(text, image["references"])) if image["references"] else texts[-1]
 
 
-def move(comparison: Comparison, state: dict, view: View, images, key: str) -> dict:
+def walk(shown: Shown, key: str) -> dict:
     """The state after a key that walks: j k h l n p and the arrows."""
-    places = [comparison.images[p]["image_id"] for p in comparison.select(view, images)]
-    keys = [c.key for c in comparison.columns]
-    if not places or not keys:
+    state, view, table = shown.chosen.state, shown.chosen.view, shown.table
+    places, keys = table.select(view, shown.flagged[0]), table.keys
+    if not len(places) or not keys:
         return state
-    at = places.index(state["image"]) if state["image"] in places else -1
-    column = keys.index(state["column"]) if state["column"] in keys else len(keys) - 1
+    at, column = _where(table, places, state)
     if key in ("j", "ArrowDown"):
         at = min(at + 1, len(places) - 1)
     elif key in ("k", "ArrowUp"):
@@ -202,65 +279,32 @@ def move(comparison: Comparison, state: dict, view: View, images, key: str) -> d
     elif key in ("h", "l"):
         column = max(0, min(column + (1 if key == "l" else -1), len(keys) - 1))
     at = max(at, 0)
-    return {**state, "image": places[at], "column": keys[column], "page": at // view.page_size}
+    return {**state, "image": table.images[places[at]]["image_id"], "column": keys[column], "page": at // view.page_size}
 
 
-def caption_photo(context: Context, comparison: Comparison, path: str):
-    """Caption one's own photo column by column; yields (html, photo) as they come."""
-    picture = open_image(path)
-    identity = image_id(path)
-    folder = context.workspace.cache / "photos"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{identity}{Path(path).suffix.lower()}"
-    if not kept.exists():
-        shutil.copyfile(path, kept)
-    photo = {"image_id": identity, "file": Path(path).name, "path": str(kept), "references": [], "captions": {}}
-    columns = {(context.run(column.run), column.epoch): column for column in comparison.columns}
-    yield _photo_html(comparison, photo, f"captioning it in {len(columns)} columns"), photo
-    for said, caption in column_captions.caption_picture(context.shelf, list(columns), picture, comparison.decoding):
-        photo = {**photo, "captions": {**photo["captions"], columns[said].key: vars(caption)}}
-        waiting = len(columns) - len(photo["captions"])
-        yield _photo_html(comparison, photo, f"captioning it in {waiting} more columns" if waiting else ""), photo
+def _where(table: Comparison, places, state: dict) -> tuple[int, int]:
+    """(place among the rows shown, -1 for none; place among the columns) of what is chosen."""
+    found = [number for number, place in enumerate(places) if table.images[place]["image_id"] == state["image"]]
+    return found[0] if found else -1, table.keys.index(state["column"]) if state["column"] in table.keys else len(table.keys) - 1
 
 
-def _photo_html(comparison: Comparison, photo: dict, waiting: str) -> str:
-    rows = []
-    for column in comparison.columns:
-        if column.key in photo["captions"]:
-            rows.append(
-                f'<dt>{html.text(comparison.label(column))}</dt><dd><button type="button" class="x-cell" data-act="choose" '
-                f'data-image="{photo["image_id"]}" data-column="{html.text(column.key)}">'
-                f"{html.text(photo['captions'][column.key]['text'] or 'no words')}</button></dd>"
-            )
-    wait = html.note(waiting) if waiting else '<p class="x-small">Press a caption to see its words or to flag it.</p>'
-    return f'<div class="x-detail"><dl>{"".join(rows)}</dl>{wait}</div>'
+def toggled(choices: list[tuple[str, str]], shown: list[str], key: str) -> list[str]:
+    """The columns after a chip was pressed; never none of them. A column put on comes before those usually after it."""
+    if key in shown:
+        return [each for each in shown if each != key] or shown
+    usual = [each for _, each in choices]
+    if key not in usual:
+        return shown
+    later = {*usual[usual.index(key) :]}
+    place = next((place for place, each in enumerate(shown) if each in later), len(shown))
+    return [*shown[:place], key, *shown[place:]]
 
 
-def export_files(context: Context, comparison: Comparison, view: View, runs: list[str]) -> list[str]:
-    """The view as CSV and, for each run, a contact sheet an epoch."""
-    from explorer import report
-
-    folder = Path(tempfile.mkdtemp(prefix="export-", dir=_made(context.workspace.cache / "exports")))
-    images, _ = flagged_in(context, comparison)
-    csv = folder / "comparison.csv"
-    comparison.write_csv(csv, view, images)
-    sheets = [path for name in runs for path in report.contact_sheets(context.run(name), folder / name)]
-    return [str(csv), *map(str, sheets)]
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def column_choices(context: Context, runs: list[str]) -> list[tuple[str, str]]:
-    """(label, key) of every column the runs offer."""
-    found = [context.run(name) for name in runs or []]
-    labels = Comparison([], [], {}, len(found) > 1)
-    return [(labels.label(column), column.key) for column in comparisons.default_columns(found)]
-
-
-def toggled(choices: list[tuple[str, str]], shown: list[str], key: str) -> list[str] | None:
-    """The columns after a chip was pressed, in their usual order; never none of them."""
-    wanted = {*shown} ^ {key}
-    return [each for _, each in choices if each in wanted] or shown
+def moved(shown: list[str], key: str | None, by: int) -> list[str]:
+    """The columns with one of them a place further to the left (``by`` -1) or right (1)."""
+    if key not in shown:
+        return shown
+    at = shown.index(key)
+    others = [each for each in shown if each != key]
+    place = max(0, min(at + by, len(others)))
+    return [*others[:place], key, *others[place:]]

@@ -13,7 +13,7 @@ import gradio as gr
 from explorer.columns import Shelf
 from explorer.errors import UserError
 from explorer.flags import FlagStore
-from explorer.images import ImageError, data_uri, thumbnail
+from explorer.images import thumbnail_uri
 from explorer.run import Run
 from explorer.settings import Settings
 from explorer.workspace import Workspace
@@ -52,10 +52,7 @@ class Context:
 
     def thumb(self, path: str | Path, key: str, size: int = 248) -> str | None:
         """The picture as a data address, made once; None when the file is gone or no picture."""
-        try:
-            return data_uri(thumbnail(Path(path), size, self.workspace.cache / "thumbnails", key))
-        except (ImageError, OSError):
-            return None
+        return thumbnail_uri(Path(path), size, self.workspace.cache / "thumbnails", key)
 
 
 def told(handler):

@@ -5,10 +5,11 @@ python -m explorer.ui.html > pieces.html      # each piece once, to look at
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 import gradio as gr
+
+from explorer.markup import text, words  # noqa: F401 - tabs take all their pieces from here
 
 ACTIONS = """
 element.addEventListener('click', event => {
@@ -20,19 +21,22 @@ element.addEventListener('keydown', event => {
   const target = event.target.closest('[data-act]');
   if (target && target.tagName !== 'BUTTON') { event.preventDefault(); trigger('act', {...target.dataset}); }
 });
+let held = null;
+const name = target => target && JSON.stringify({...target.dataset});
+element.addEventListener('focusin', event => { held = name(event.target.closest('[data-act]')); });
+document.addEventListener('pointerdown', event => { if (!element.contains(event.target)) held = null; });
+watch('value', () => setTimeout(() => {
+  if (!held || document.activeElement !== document.body) return;
+  [...element.querySelectorAll('[data-act]')].find(each => name(each) === held && !each.disabled)?.focus({preventScroll: true});
+}, 30));
 """
-"""js_on_load of every piece with buttons: a click on [data-act] becomes the event `act` with its data attributes."""
+"""js_on_load of every piece with buttons: a click on [data-act] becomes the event `act` with its data attributes, and a
+button that was pressed has the focus again when the piece is shown anew."""
 
 
 def piece(value: str = "", **options) -> gr.HTML:
     """A place on the page for our own HTML, without Gradio's rules for prose."""
     return gr.HTML(value, apply_default_css=False, **options)
-
-
-def text(value: object) -> str:
-    """``value`` as HTML text that shows and never runs; braces and dollars are hidden from the page's templates."""
-    escaped = html.escape(str(value), quote=True)
-    return escaped.replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;").replace("`", "&#96;")
 
 
 def button(label: str, act: str, kind: str = "quiet", title: str = "", **data: object) -> str:
@@ -84,16 +88,6 @@ def counts(rows: Sequence[tuple[str, int]], act: str, chosen: str | None = None)
             f'<span class="x-count-label">{text(label)}</span><span class="x-count-number">{count}</span></button>'
         )
     return f'<div class="x-counts">{"".join(cells)}</div>'
-
-
-def words(pieces: Iterable, unsure: dict[int, float] | None = None) -> str:
-    """A caption as words; added and dropped ones marked by weight, underline and strike, colour only second."""
-    tags = {"added": "ins", "dropped": "del"}
-    out = []
-    for piece in pieces:
-        tag = tags.get(piece.kind)
-        out.append(f"<{tag}>{text(piece.text)}</{tag}>" if tag else text(piece.text))
-    return " ".join(out)
 
 
 def duration(seconds: float | None) -> str:
