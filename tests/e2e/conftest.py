@@ -12,6 +12,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers_runs import make_run
+from hostile import HOSTILE
+
+from explorer import captions, plan, worker
+from explorer.captions import Caption
+from explorer.run import RunConfig
+from explorer.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
@@ -79,3 +86,39 @@ def page(chromium, address):
     yield page
     context.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def tiny_home(tmp_path_factory, blip, shapes):
+    """A workspace with one finished run of a tiny BLIP, hostile texts among its captions and references."""
+    home = Workspace(tmp_path_factory.mktemp("page") / "home")
+    config = RunConfig("tiny", blip, str(shapes), epochs=2, method="lora", batch_size=8, learning_rate=1e-3, probes=3)
+    run = plan.make_run(home, config)
+    for _ in worker.work(run, home):
+        pass
+    known = captions.read(run.caption_file(2))
+    for image, text in zip(known, HOSTILE, strict=False):
+        known[image] = Caption(text, tuple(text.split()), tuple(0.1 for _ in text.split()))
+    captions.write(run.caption_file(2), known)
+    half = run.examples("validation")[::2]
+    examples = [{**each, "path": str(run.folder / each["path"])} for each in half]
+    other = make_run(home.root, examples, [["said by another base"] * len(half), ["a red circle"] * len(half)], "other", base=blip)
+    os.utime(other.folder / "run.json", (1, 1))  # the older run: the page opens on the trained one
+    return home
+
+
+@pytest.fixture(scope="module")
+def tiny_address(tiny_home):
+    process, where = serve(tiny_home.root)
+    yield where
+    process.terminate()
+    process.wait(20)
+
+
+def open_page(chromium, address: str, width: int = 1440, theme: str = "light"):
+    """Compare at ``address``, which may be a link to a view."""
+    page = chromium.new_context(viewport={"width": width, "height": 900}).new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}{'&' if '?' in address else '/?'}__theme={theme}")
+    page.wait_for_selector("#comparison table")
+    return page

@@ -5,43 +5,10 @@ from __future__ import annotations
 import zipfile
 
 import pytest
-from conftest import serve
+from conftest import open_page, serve
 from hostile import HOSTILE
 
-from explorer import captions, plan, worker
-from explorer.captions import Caption
-from explorer.run import Run, RunConfig
-from explorer.workspace import Workspace
-
-@pytest.fixture(scope="module")
-def tiny_home(tmp_path_factory, blip, shapes):
-    """A workspace with one finished run of a tiny BLIP, hostile texts among its captions and references."""
-    home = Workspace(tmp_path_factory.mktemp("page") / "home")
-    config = RunConfig("tiny", blip, str(shapes), epochs=2, method="lora", batch_size=8, learning_rate=1e-3, probes=3)
-    run = plan.make_run(home, config)
-    for _ in worker.work(run, home):
-        pass
-    known = captions.read(run.caption_file(2))
-    for image, text in zip(known, HOSTILE, strict=False):
-        known[image] = Caption(text, tuple(text.split()), tuple(0.1 for _ in text.split()))
-    captions.write(run.caption_file(2), known)
-    return home
-
-
-@pytest.fixture(scope="module")
-def tiny_address(tiny_home):
-    process, where = serve(tiny_home.root)
-    yield where
-    process.terminate()
-    process.wait(20)
-
-
-def open_page(chromium, address: str, width: int = 1440, theme: str = "light"):
-    page = chromium.new_context(viewport={"width": width, "height": 900}).new_page()
-    page.set_default_timeout(60_000)
-    page.goto(f"{address}/?__theme={theme}")
-    page.wait_for_selector("#comparison table")
-    return page
+from explorer.run import Run
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
