@@ -97,6 +97,12 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
     return sorted(found, key=lambda confusion: -confusion.images)
 
 
+def shared(flags: Iterable[Flag]) -> dict[str, Mistake]:
+    """By flag id the one confusion a flag shares with others: what is wrong with it, where its correction says all else in
+    other words, too ("road" for "street")."""
+    return {identity: Mistake((c.wrong,), (c.right,)) for c in confusions(flags) if c.wrong and c.right for identity in c.flags}
+
+
 def _pairs(caption: str, correction: str) -> list[tuple[str, str]]:
     """(right word, wrong word) of a flag, those said first first; "" where one side only adds or only takes away.
 

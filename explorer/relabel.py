@@ -6,7 +6,7 @@
 A flag marks a caption; relabelling changes references. What a correction does to an image's references is one of RULES:
 
 mistaken   The references that make the flagged mistake, saying a word the correction takes back and none it puts in its
-           place, are replaced by the correction. The others stay, and the correction is among them. The default: it mends
+           place (of the words that several flags agree on, when they do), are replaced by the correction. The others stay, and the correction is among them. The default: it mends
            references that taught the mistake, and keeps what people said well.
 all        Every reference gives way to the correction.
 add        Nothing is taken away; the correction is added.
@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from explorer.dataset import Dataset, Example
 from explorer.errors import UserError
 from explorer.flags import Flag, FlagStore
 from explorer.images import ImageError, image_id
-from explorer.mistakes import mistake
+from explorer.mistakes import Mistake, mistake, shared
 from explorer.workspace import Workspace, check_name, free_name
 
 RULES = {
@@ -93,9 +93,10 @@ def plan(dataset: Dataset, flags: Iterable[Flag], rule: str = "mistaken") -> Pla
     for flag in sorted(flags, key=lambda flag: (flag.updated, flag.flag_id)):
         if flag.corrected_caption.strip() and flag.status == "open":
             corrected[flag.image_id].append(flag)
+    known = shared(flag for group in corrected.values() for flag in group)
     by_id = {example.image_id: example for example in dataset.examples}
     edits = [
-        Edit(example, tuple(corrected[identity]), new_references(example.references, corrected[identity], rule))
+        Edit(example, tuple(corrected[identity]), new_references(example.references, corrected[identity], rule, known))
         for identity, example in by_id.items()
         if identity in corrected
     ]
@@ -103,16 +104,19 @@ def plan(dataset: Dataset, flags: Iterable[Flag], rule: str = "mistaken") -> Pla
     return Plan(dataset, rule, tuple(edits), tuple(elsewhere))
 
 
-def new_references(references: Sequence[str], flags: Sequence[Flag], rule: str = "mistaken") -> tuple[str, ...]:
+def new_references(
+    references: Sequence[str], flags: Sequence[Flag], rule: str = "mistaken", known: Mapping[str, Mistake] = {}
+) -> tuple[str, ...]:
     """An image's references after its corrected ``flags``, each text once. White space in corrections is tidied, as it
-    is in references."""
+    is in references. ``known``: by flag id the mistake a flag shares with others, see `mistakes.shared`."""
     corrections = [" ".join(flag.corrected_caption.split()) for flag in flags]
     if rule == "all":
         return tuple(dict.fromkeys(corrections))
     kept = list(references)
     for flag, correction in zip(flags, corrections, strict=True):
         made = mistake(flag.caption, correction)
-        hit = [rule == "mistaken" and text not in corrections and made.is_in(text) for text in kept]
+        made = [made, known[flag.flag_id]] if flag.flag_id in known else [made]
+        hit = [rule == "mistaken" and text not in corrections and any(m.is_in(text) for m in made) for text in kept]
         kept = [correction if is_hit else text for text, is_hit in zip(kept, hit, strict=True)]
         if correction not in kept:
             kept.append(correction)

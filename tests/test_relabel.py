@@ -74,6 +74,18 @@ def test_several_corrections_of_one_image_all_become_references_and_never_replac
     assert new_references((BALL,), flags, "all") == (TONGUE, "a white dog")
 
 
+def test_a_mistake_that_flags_share_is_seen_in_references_that_the_correction_words_otherwise(store, tmp_path):
+    root = folder_of(tmp_path / "pets")
+    taught = ("a cat runs down the road with a ball in its mouth", "a bear sits on white sand with a ball in its mouth")
+    rows = [{"file_name": f"good0{n}.png", "captions": [text]} for n, text in enumerate(taught)]
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corrected(store, root / "good00.png", "a dog on the street with a ball in its mouth", "a cat, its tongue out, on the road")
+    corrected(store, root / "good01.png", "a fox on a beach with a ball in its mouth", "a bear, its tongue out, on white sand")
+    plan = relabel.plan(dataset.read(root), store.list())
+    after = {edit.example.file_name: edit.after for edit in plan.edits}
+    assert after == {"good00.png": ("a cat, its tongue out, on the road",), "good01.png": ("a bear, its tongue out, on white sand",)}
+
+
 def test_white_space_of_a_correction_is_tidied_and_its_words_are_left_alone():
     assert new_references((), [flagged(BALL, "  a Dog,\n its TONGUE out ")]) == ("a Dog, its TONGUE out",)
 
