@@ -26,8 +26,11 @@ const name = target => target && JSON.stringify({...target.dataset});
 element.addEventListener('focusin', event => { held = name(event.target.closest('[data-act]')); });
 document.addEventListener('pointerdown', event => { if (!element.contains(event.target)) held = null; });
 watch('value', () => setTimeout(() => {
-  if (!held || document.activeElement !== document.body) return;
-  [...element.querySelectorAll('[data-act]')].find(each => name(each) === held && !each.disabled)?.focus({preventScroll: true});
+  const now = document.activeElement;
+  if (!held || (now !== document.body && !element.contains(now)) || name(now.closest('[data-act]')) === held) return;
+  const can = [...element.querySelectorAll('[data-act]')].filter(each => !each.disabled);
+  // A button that went off, such as the arrow of a column now at the edge, hands the focus to one of the same value.
+  (can.find(each => name(each) === held) || can.find(each => each.dataset.value === JSON.parse(held).value))?.focus({preventScroll: true});
 }, 30));
 """
 """js_on_load of every piece with buttons: a click on [data-act] becomes the event `act` with its data attributes, and a
