@@ -20,6 +20,19 @@ The data flows one way:
     images + references -> dataset -> run -> checkpoint per epoch -> captions -> comparison
           ^                                                                          |
           +---- relabelled dataset <---- flags (CSV) <---- flag <--------------------+
+
+The packages, each importing only those before it:
+
+data      images and references: read, checked, split
+model     a captioning model behind one interface: features, captions, attention
+scoring   scores over strings
+scenes    the drawn pets
+train     a run: its plan, its engine, its process
+compare   captions side by side: differences, scores, triage, heat maps, export
+flag      flags, corrections, the relabelled dataset, whether it helped
+ui        the page: one tab each for Fine-tune, Compare and Flag
+
+Apart from them: pretrain makes the embedded base, demo the shipped run, bench measures.
 """
 
 __version__ = "0.1.0"

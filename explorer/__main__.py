@@ -13,9 +13,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from explorer.errors import UserError
-from explorer.ranks import ToldElsewhere
-from explorer.run import BEST_BY, KEEP, METHODS, REFERENCES
 from explorer.settings import Settings
+from explorer.train.ranks import ToldElsewhere
+from explorer.train.run import BEST_BY, KEEP, METHODS, REFERENCES
 from explorer.workspace import Workspace
 
 
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def finetune_command(options, workspace: Workspace) -> None:
-    from explorer import ranks, worker
-    from explorer.run import Run
+    from explorer.train import ranks, worker
+    from explorer.train.run import Run
 
     with ranks.joined() as group:  # one process, unless torchrun or accelerate has started several
         run = Run(group.agree(lambda: chosen_run(options, workspace)))
@@ -60,7 +60,7 @@ def finetune_command(options, workspace: Workspace) -> None:
 
 def chosen_run(options, workspace: Workspace) -> Path:
     """The folder of the run to work on: a new one, or the one to resume, with what was asked to change in it."""
-    from explorer import plan
+    from explorer.train import plan
 
     if options.resume:
         return resumed_run(options, workspace)
@@ -70,7 +70,7 @@ def chosen_run(options, workspace: Workspace) -> Path:
 
 
 def resumed_run(options, workspace: Workspace) -> Path:
-    from explorer.run import Run, add_epochs, change_config
+    from explorer.train.run import Run, add_epochs, change_config
 
     run = Run(workspace.run_folder(options.resume))
     run.config.check()  # says so when there is no such run
@@ -84,8 +84,8 @@ def resumed_run(options, workspace: Workspace) -> Path:
 
 def chosen_config(options, workspace: Workspace):
     """The RunConfig of the command line, with advised values where none was given."""
-    from explorer import methods, plan
-    from explorer.run import RunConfig
+    from explorer.train import methods, plan
+    from explorer.train.run import RunConfig
 
     if not options.data:
         raise UserError("No data: add --data with an image folder, a zip, a Hub dataset, or scenes for the drawn pets.")
@@ -132,9 +132,9 @@ def score_text(value) -> str:
 
 
 def caption_command(options, workspace: Workspace) -> None:
-    from explorer import columns
-    from explorer.images import open_image
-    from explorer.run import Run, RunConfig
+    from explorer.compare import columns
+    from explorer.data.images import open_image
+    from explorer.train.run import Run, RunConfig
 
     decoding = chosen_decoding(options)
     run = Run(workspace.run_folder(options.run)) if options.run else None
@@ -162,7 +162,7 @@ def epoch_number(text: str | None, run) -> int:
 
 
 def chosen_decoding(options):
-    from explorer.captions import Decoding
+    from explorer.model.captions import Decoding
 
     for name, value in (("beams", options.beams), ("max tokens", options.max_tokens)):
         if value < 1:
@@ -171,9 +171,9 @@ def chosen_decoding(options):
 
 
 def compare_command(options, workspace: Workspace) -> None:
-    from explorer import comparison, export, report
-    from explorer.images import thumbnail_uri
-    from explorer.run import Run
+    from explorer.compare import comparison, export, report
+    from explorer.data.images import thumbnail_uri
+    from explorer.train.run import Run
 
     table = comparison.build([Run(workspace.run_folder(name)) for name in options.run], workspace)
     thumbnails = workspace.cache / "thumbnails"
@@ -187,8 +187,8 @@ def compare_command(options, workspace: Workspace) -> None:
 
 
 def flags_command(options, workspace: Workspace) -> None:
-    from explorer import flags_bench, flags_csv
-    from explorer.flags import FlagStore
+    from explorer.flag import flags_bench, flags_csv
+    from explorer.flag.flags import FlagStore
 
     if options.bench:
         for line in flags_bench.measure():
@@ -202,8 +202,9 @@ def flags_command(options, workspace: Workspace) -> None:
 
 
 def relabel_command(options, workspace: Workspace) -> None:
-    from explorer import next_run, plan, relabel, relabel_out
-    from explorer.flags import FlagStore
+    from explorer.flag import next_run, relabel, relabel_out
+    from explorer.flag.flags import FlagStore
+    from explorer.train import plan
 
     if options.push and not options.folder and not options.data:
         raise UserError("Nothing to push: add --data with the dataset to relabel, or --folder with a version made before.")
@@ -227,28 +228,28 @@ def relabel_command(options, workspace: Workspace) -> None:
 
 
 def score_command(options, workspace: Workspace) -> None:
-    from explorer.score import score_dataset
+    from explorer.scoring.score import score_dataset
 
     for line in score_dataset(workspace, options.base, Path(options.data), chosen_decoding(options), options.word):
         print(line, flush=True)
 
 
 def pointing_command(options, workspace: Workspace) -> None:
-    from explorer import pointing
+    from explorer.compare import pointing
 
     for line in pointing.describe(workspace, options.run):
         print(line, flush=True)
 
 
 def scores_command(options, workspace: Workspace) -> None:
-    from explorer import review
+    from explorer.compare import review
 
     for line in review.describe_scores(workspace, options.run, Path(options.out) if options.out else None):
         print(line, flush=True)
 
 
 def triage_command(options, workspace: Workspace) -> None:
-    from explorer import review
+    from explorer.compare import review
 
     for line in review.describe_triage(workspace, options.run):
         print(line, flush=True)

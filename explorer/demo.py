@@ -10,9 +10,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from explorer import attributes, captions, files, methods, plan
-from explorer import dataset as datasets
-from explorer.run import Run, RunConfig, by_kind
+from explorer import files
+from explorer.data import dataset as datasets
+from explorer.model import captions
+from explorer.scoring import attributes
+from explorer.train import methods, plan
+from explorer.train.run import Run, RunConfig, by_kind
 from explorer.workspace import Workspace
 
 NAME = "demo"
@@ -38,8 +41,8 @@ def config(workspace: Workspace) -> RunConfig:
 
 def rebuild(workspace: Workspace) -> Iterator[str]:
     """Make the demo run anew, from the drawing to the scores; yields lines to print."""
-    from explorer import worker
     from explorer.__main__ import progress_line
+    from explorer.train import worker
 
     home = Workspace(workspace.shipped, workspace.shipped)
     folder = plan.scenes_folder(home)

@@ -39,8 +39,8 @@ def serve() -> None:
     import torch
     import transformers
 
-    from explorer import finetune, worker  # noqa: F401
-    from explorer.run import Run
+    from explorer.train import finetune, worker  # noqa: F401
+    from explorer.train.run import Run
     from explorer.workspace import Workspace
 
     torch.set_num_threads(1)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from explorer import captions, files
-from explorer import run as runs
-from explorer.captions import Caption, Decoding
-from explorer.images import image_id
-from explorer.run import Run, RunConfig
+from explorer import files
+from explorer.data.images import image_id
+from explorer.model import captions
+from explorer.model.captions import Caption, Decoding
+from explorer.train import run as runs
+from explorer.train.run import Run, RunConfig
 
 COLORS = ("red", "green", "blue", "orange", "purple", "brown", "black", "white")
 

@@ -184,9 +184,9 @@ def draw_shapes(folder: Path, train: int = 24, validation: int = 12, seed: int =
 
 def new_run(workspace, base: str, data: Path, **values):
     """The folder of a run that a test can afford: one epoch of three steps, all weights, no augmentation."""
-    from explorer import plan
-    from explorer.captions import Decoding
-    from explorer.run import RunConfig
+    from explorer.model.captions import Decoding
+    from explorer.train import plan
+    from explorer.train.run import RunConfig
 
     given = dict(
         name="run",

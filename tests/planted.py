@@ -17,11 +17,16 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from explorer import attributes, columns, dataset, files, helped, mistakes, next_run, plan, relabel, worker, worklist
-from explorer.flags import FlagStore
-from explorer.images import image_id
-from explorer.run import Run, RunConfig
+from explorer import files
+from explorer.compare import columns
+from explorer.data import dataset
+from explorer.data.images import image_id
+from explorer.flag import helped, mistakes, next_run, relabel, worklist
+from explorer.flag.flags import FlagStore
 from explorer.scenes import scene
+from explorer.scoring import attributes
+from explorer.train import plan, worker
+from explorer.train.run import Run, RunConfig
 from explorer.workspace import Workspace
 
 TONGUE = re.compile(r"with its tongue(?: hanging)? out|sticking out its tongue")

@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "explorer"
 LOGIC = sorted(path for path in PACKAGE.rglob("*.py") if "ui" not in path.relative_to(PACKAGE).parts)
-PLAIN = ("settings", "workspace", "files", "errors", "captions", "wording", "tables", "images")
+ORDER = ("data", "model", "scoring", "scenes", "train", "compare", "flag", "ui")
+"""The packages as the data flows: each imports what stands before it, never what comes after."""
 
 
 def imported(path: Path) -> set[str]:
@@ -38,10 +39,17 @@ def test_tabs_never_import_each_other():
         assert not imported(PACKAGE / "ui" / f"{tab}.py") & others
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_plain_data_imports_no_engine(name):
-    engine = {f"explorer.{module}" for module in ("captioner", "finetune", "features", "worker", "columns", "comparison", "flags")}
-    assert not imported(PACKAGE / f"{name}.py") & engine
+@pytest.mark.parametrize("package", ORDER)
+def test_a_package_imports_only_those_before_it(package):
+    later = tuple(f"explorer.{name}" for name in ORDER[ORDER.index(package) + 1 :])
+    for path in (PACKAGE / package).rglob("*.py"):
+        assert not {name for name in imported(path) if name.startswith(later)}, path
+
+
+def test_modules_that_stand_alone_import_no_package():
+    packages = tuple(f"explorer.{name}" for name in ORDER)
+    for name in ("errors", "files", "lazy", "processes", "settings", "workspace"):
+        assert not {module for module in imported(PACKAGE / f"{name}.py") if module.startswith(packages)}, name
 
 
 def test_building_the_page_loads_neither_torch_nor_transformers(tmp_path):

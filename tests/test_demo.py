@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from explorer import captions, demo
-from explorer.columns import Shelf
-from explorer.images import image_id, open_image
-from explorer.run import Run, by_kind
+from explorer import demo
+from explorer.compare.columns import Shelf
+from explorer.data.images import image_id, open_image
+from explorer.model import captions
+from explorer.scoring.wording import likeness
 from explorer.settings import SHIPPED
-from explorer.wording import likeness
+from explorer.train.run import Run, by_kind
 from explorer.workspace import Workspace
 
 RUN = Run(SHIPPED / "demo")

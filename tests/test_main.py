@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from explorer import __main__ as main
-from explorer.run import Run
+from explorer.train.run import Run
 from explorer.workspace import Workspace
 
 PROJECT = Path(__file__).parent.parent

@@ -16,7 +16,8 @@ import models
 import psutil
 import pytest
 
-from explorer import files, processes, worker
+from explorer import files, processes
+from explorer.train import worker
 
 
 def test_a_pid_that_is_somebody_else_s_now_does_not_keep_a_run_alive(workspace, blip, shapes):

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from explorer import scenes
-from explorer.attributes import NAMES, UNSAID, Attributes, read
 from explorer.scenes import ACTIONS, COATS, WORLDS, scene, words, write
+from explorer.scoring.attributes import NAMES, UNSAID, Attributes, read
 
 COUNT = 500
 

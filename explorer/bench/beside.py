@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median, quantiles
 
-from explorer import worker
 from explorer.bench import Row, at_most
 from explorer.bench.setting import PROJECT, Setting
 from explorer.bench.training import default
 from explorer.errors import UserError
-from explorer.run import Run
+from explorer.train import worker
+from explorer.train.run import Run
 
 ROUNDS = 12
 

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from explorer import columns, lazy, plan
-from explorer.captions import Decoding
-from explorer.images import image_id, open_image
-from explorer.run import Run, RunConfig, change_config
+from explorer import lazy
+from explorer.compare import columns
+from explorer.data.images import image_id, open_image
+from explorer.model.captions import Decoding
+from explorer.train import plan
+from explorer.train.run import Run, RunConfig, change_config
 from explorer.workspace import SHIPPED, Workspace
 
 
@@ -47,7 +49,7 @@ def finetune(home: str, base: str, data: str, epochs: int, name: str, **values) 
     """Seconds a sample of looking and learning, by the page's engine; scoring, captions and saving are left out."""
     workspace = Workspace(Path(home))
     run = make_run(workspace, base, data, epochs=epochs, name=name, **values)
-    from explorer.finetune import finetune as engine
+    from explorer.train.finetune import finetune as engine
 
     spent, before = {"features": 0.0, "step": 0.0}, perf_counter()
     scores = []
@@ -74,7 +76,7 @@ def finetune(home: str, base: str, data: str, epochs: int, name: str, **values) 
 
 def make_run(workspace: Workspace, base: str, data: str, **values) -> Run:
     """A run as the page would make it: advised method, batch size and rate where none is given."""
-    from explorer import methods
+    from explorer.train import methods
 
     advice, size = plan.advise(workspace, base), plan.base_facts(workspace.base_folder(base)).size
     method = values.get("method", advice.method)
@@ -97,7 +99,7 @@ def captions_together(home: str, run: str, images: list[str], tokens: int) -> di
     import peft  # noqa: F401 - like those of its opponent, its imports are not counted
     from transformers import BlipForConditionalGeneration  # noqa: F401
 
-    import explorer.captioner  # noqa: F401
+    import explorer.model.captioner  # noqa: F401
 
     lazy.transformers()
     started = perf_counter()
@@ -127,7 +129,7 @@ def long_run(home: str, base: str, data: str, name: str) -> dict:
 
 
 def _examples(data: str) -> list[dict]:
-    from explorer import dataset
+    from explorer.data import dataset
 
     return plan.example_rows(dataset.split(dataset.read(Path(data)), 0.2, 0).train, "train")
 

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from explorer.bench import Row
 from explorer.bench.setting import Setting
 from explorer.errors import UserError
-from explorer.run import METHODS
+from explorer.train.run import METHODS
 
 IMAGES, HELD_OUT = 500, 100
 """Images of a run, and how many of them are scored: three seeds of four methods take some ten minutes on two cores."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from explorer import files
-from explorer.captioner import load
+from explorer.model.captioner import load
 from explorer.pretrain.data import read_photos
 from explorer.pretrain.model import WordsHead, build_model, build_processor, build_tokenizer, frequent_words
 from explorer.pretrain.recipe import Recipe

@@ -25,8 +25,8 @@ def plain(caption: str) -> str:
 
 def read_photos(folders: list[Path], side: int = 160) -> tuple[np.ndarray, list[list[str]]]:
     """Pictures [n, side, side, 3] uint8 and their captions, of image folders with references."""
-    from explorer.dataset import read
-    from explorer.images import open_image
+    from explorer.data.dataset import read
+    from explorer.data.images import open_image
 
     examples = [example for folder in folders for example in read(folder).captioned]
     if not examples:

@@ -38,7 +38,7 @@ def build_model(recipe: Recipe):
     """A BlipForConditionalGeneration with random weights."""
     from transformers import BlipConfig, BlipForConditionalGeneration
 
-    from explorer.fast_attention import make_fast
+    from explorer.model.fast_attention import make_fast
 
     text = dict(
         vocab_size=recipe.vocabulary,

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from explorer.captioner import half_type
+from explorer.model.captioner import half_type
 from explorer.pretrain import rewards
 from explorer.pretrain.data import Views, batches, plain
 from explorer.pretrain.model import DEC, MASK, PAD, SEP, WordsHead, encode_texts, normalise

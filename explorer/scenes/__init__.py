@@ -17,11 +17,11 @@ from random import Random
 
 from PIL import Image
 
-from explorer.attributes import Attributes
 from explorer.files import whole_folder, write_jsonl
 from explorer.scenes import bodies, grammar, places
 from explorer.scenes.heads import Look
 from explorer.scenes.pen import INK, WHITE, Box, Colour, Pen, mix
+from explorer.scoring.attributes import Attributes
 
 TRAIN, VALIDATION = 800, 100
 """How many scenes the embedded dataset has: as many as three epochs learn in 90 seconds on two cores."""

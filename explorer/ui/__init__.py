@@ -8,8 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import plan
 from explorer.settings import Settings
+from explorer.train import plan
 from explorer.ui import compare, finetune, flag, html
 from explorer.ui.context import Context
 from explorer.workspace import Workspace

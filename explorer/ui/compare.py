@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import gradio as gr
 
-from explorer import columns as column_captions
-from explorer import link
-from explorer.comparison import FILTERS, LEFT, ORDERS, REFERENCE
+from explorer.compare import columns as column_captions
+from explorer.compare import link
+from explorer.compare.comparison import FILTERS, LEFT, ORDERS, REFERENCE
 from explorer.errors import UserError
-from explorer.flags import REASONS
+from explorer.flag.flags import REASONS
+from explorer.scoring.wording import nearest
 from explorer.ui import head, html, looked_view, photo, scores_view, share, table
 from explorer.ui.compare_act import (
     DETAIL,
@@ -27,7 +28,6 @@ from explorer.ui.compare_act import (
 )
 from explorer.ui.compare_view import START, best_epoch, captions_at, show, show_detail
 from explorer.ui.context import Context, told
-from explorer.wording import nearest
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from explorer import link
+from explorer.compare import link
 from explorer.errors import UserError
-from explorer.flags import REASONS
+from explorer.flag.flags import REASONS
 from explorer.ui import html
 from explorer.ui.compare_view import Chosen, Comparisons, Shown, flag_chosen, moved, share_html, show, show_detail, toggled, walk
 from explorer.ui.context import Context

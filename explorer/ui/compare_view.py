@@ -9,12 +9,12 @@ from functools import cached_property
 
 import gradio as gr
 
-from explorer import columns as column_captions
-from explorer import comparison as comparisons
-from explorer import link, photos
-from explorer.captions import Caption, Decoding
-from explorer.comparison import LEFT, REFERENCE, Column, Comparison, View
+from explorer.compare import columns as column_captions
+from explorer.compare import comparison as comparisons
+from explorer.compare import link, photos
+from explorer.compare.comparison import LEFT, REFERENCE, Column, Comparison, View
 from explorer.errors import UserError
+from explorer.model.captions import Caption, Decoding
 from explorer.ui import detail, head, html, table
 from explorer.ui.context import Context
 
@@ -219,7 +219,7 @@ def show_detail(context: Context, comparison: Comparison, state: dict) -> dict:
 
 
 def _flag_of(context: Context, state: dict, column: Column, captions: dict[str, Caption]):
-    from explorer.flags import flag_id
+    from explorer.flag.flags import flag_id
 
     if column.key not in captions:
         return None
@@ -255,7 +255,7 @@ def flag_chosen(context: Context, comparison: Comparison, state: dict, reason, c
 
 def best_epoch(comparison: Comparison, state: dict) -> str:
     """The caption nearest to the references among the columns; the last column's when there are no references."""
-    from explorer.metrics import goodness
+    from explorer.scoring.metrics import goodness
 
     image, captions = captions_at(comparison, state)
     texts = [captions[c.key].text for c in comparison.columns if c.key in captions]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer.columns import Shelf
+from explorer.compare.columns import Shelf
+from explorer.data.images import thumbnail_uri
 from explorer.errors import UserError
-from explorer.flags import FlagStore
-from explorer.images import thumbnail_uri
-from explorer.run import Run
+from explorer.flag.flags import FlagStore
 from explorer.settings import Settings
+from explorer.train.run import Run
 from explorer.workspace import Workspace
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer import dataset as datasets
+from explorer.data import dataset as datasets
 from explorer.errors import UserError
 from explorer.ui import html
 from explorer.ui.context import Context

@@ -6,8 +6,8 @@ column looked for it.
 
 from __future__ import annotations
 
-from explorer.captions import Caption
-from explorer.comparison import Column, Comparison, sureness
+from explorer.compare.comparison import Column, Comparison, sureness
+from explorer.model.captions import Caption
 from explorer.ui import html
 
 UNSURE = 0.3

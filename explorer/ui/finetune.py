@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from explorer import plan, worker
+from explorer.train import plan, worker
 from explorer.ui import finetune_form, html, live
 from explorer.ui.context import Context, told
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import best, methods, plan, sources
-from explorer import dataset as datasets
+from explorer.data import dataset as datasets
+from explorer.data import sources
 from explorer.errors import UserError
-from explorer.run import METHODS, RunConfig
+from explorer.train import best, methods, plan
+from explorer.train.run import METHODS, RunConfig
 from explorer.ui import html
 from explorer.ui.context import Context, told
 from explorer.ui.data_view import data_report

@@ -1,6 +1,6 @@
 """The Flag tab: review a run's captions or the flags, one at a time or many at once; then the ways out.
 
-The list with pictures is on the left, the chosen caption on the right. What is done is `explorer.desk`'s business; the
+The list with pictures is on the left, the chosen caption on the right. What is done is `explorer.flag.desk`'s business; the
 CSV and the relabelled dataset have modules of their own.
 """
 
@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import gradio as gr
 
-from explorer import worklist
-from explorer.desk import KEYS, Desk, Office
-from explorer.flags import STATUSES
+from explorer.flag import worklist
+from explorer.flag.desk import KEYS, Desk, Office
+from explorer.flag.flags import STATUSES
 from explorer.ui import flag_csv, flag_relabel, flag_view, html
 from explorer.ui.context import Context, told
 

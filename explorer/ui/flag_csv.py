@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import flags_csv
 from explorer.errors import UserError
+from explorer.flag import flags_csv
 from explorer.ui import html
 from explorer.ui.context import Context, told
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import helped, next_run, relabel, relabel_out, worker, worklist
 from explorer.errors import UserError
-from explorer.flags import Choice, Flag
-from explorer.relabel import RULES
+from explorer.flag import helped, next_run, relabel, relabel_out, worklist
+from explorer.flag.flags import Choice, Flag
+from explorer.flag.relabel import RULES
+from explorer.train import worker
 from explorer.ui import html, relabel_view
 from explorer.ui.context import Context, told
 

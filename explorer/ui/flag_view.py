@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from explorer.desk import PAGE, Desk, Entry, Office, Seen
-from explorer.flags import REASONS, STATUSES, Event
+from explorer.flag.desk import PAGE, Desk, Entry, Office, Seen
+from explorer.flag.flags import REASONS, STATUSES, Event
+from explorer.scoring.wording import diff
 from explorer.ui import html
 from explorer.ui.context import Context
-from explorer.wording import diff
 
 KEYS = """
 document.addEventListener('keydown', event => {

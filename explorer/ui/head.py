@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.comparison import FILTERS, Comparison
-from explorer.flags import REASONS
+from explorer.compare.comparison import FILTERS, Comparison
+from explorer.flag.flags import REASONS
 from explorer.ui import html
 
 SHORTCUTS = (

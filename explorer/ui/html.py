@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import gradio as gr
 
-from explorer.markup import text, words  # noqa: F401 - tabs take all their pieces from here
+from explorer.compare.markup import text, words  # noqa: F401 - tabs take all their pieces from here
 
 ACTIONS = """
 element.addEventListener('click', event => {

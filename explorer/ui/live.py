@@ -11,9 +11,9 @@ import time
 
 import gradio as gr
 
-from explorer import best, worker
 from explorer.errors import UserError
-from explorer.run import Run, add_epochs, by_kind
+from explorer.train import best, worker
+from explorer.train.run import Run, add_epochs, by_kind
 from explorer.ui import html, plot
 from explorer.ui.context import Context, told
 from explorer.ui.finetune_form import base_choices

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import heatmaps
-from explorer.captions import Caption
-from explorer.comparison import Column, Comparison
+from explorer.compare import heatmaps
+from explorer.compare.comparison import Column, Comparison
+from explorer.compare.heatmaps import HeatMap
 from explorer.errors import UserError
-from explorer.heatmaps import HeatMap
+from explorer.model.captions import Caption
 from explorer.ui import detail, html
 from explorer.ui.compare_view import captions_at, decoding_of, has_choice
 from explorer.ui.context import Context, told

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import captions as caption_files
-from explorer import columns as column_captions
-from explorer import photos
-from explorer.captions import Caption
-from explorer.comparison import Column, Comparison
+from explorer.compare import columns as column_captions
+from explorer.compare import photos
+from explorer.compare.comparison import Column, Comparison
+from explorer.data.images import open_image
 from explorer.errors import UserError
-from explorer.images import open_image
+from explorer.model import captions as caption_files
+from explorer.model.captions import Caption
 from explorer.ui import html
 from explorer.ui.compare_view import Shown
 from explorer.ui.context import Context, told

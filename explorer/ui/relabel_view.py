@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from explorer.helped import BROKEN, FIXED, WRONG, Help, Outcome
-from explorer.relabel import Edit, Plan
+from explorer.flag.helped import BROKEN, FIXED, WRONG, Help, Outcome
+from explorer.flag.relabel import Edit, Plan
+from explorer.scoring.wording import diff
 from explorer.ui import html
 from explorer.ui.context import Context
-from explorer.wording import diff
 
 
 def plan_html(context: Context, plan: Plan) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from explorer import best, captions
-from explorer.run import Checkpoint, Run, by_kind
+from explorer.model import captions
+from explorer.scoring.wording import diff
+from explorer.train import best
+from explorer.train.run import Checkpoint, Run, by_kind
 from explorer.ui import html, plot
 from explorer.ui.context import Context
-from explorer.wording import diff
 
 
 def status_html(run: Run) -> str:

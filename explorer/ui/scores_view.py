@@ -8,11 +8,11 @@ from itertools import groupby
 import gradio as gr
 import numpy as np
 
-from explorer import relevance, review, scorecard
-from explorer.bootstrap import FEWEST, Interval
-from explorer.comparison import Comparison
+from explorer.compare import relevance, review, scorecard
+from explorer.compare.comparison import Comparison
+from explorer.compare.scorecard import Card, Measure, Score
 from explorer.errors import UserError
-from explorer.scorecard import Card, Measure, Score
+from explorer.scoring.bootstrap import FEWEST, Interval
 from explorer.ui import html
 from explorer.ui.compare_view import decoding_of
 from explorer.ui.context import Context, told

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from explorer import export
+from explorer.compare import export
 from explorer.ui import html
 from explorer.ui.compare_view import Shown
 from explorer.ui.context import Context, told
@@ -75,7 +75,7 @@ def wire(context: Context, ui: dict, inputs: set, shown_of: Callable[[dict], Sho
 
 def files_of(context: Context, shown: Shown, name: str) -> Iterator[tuple[str, list[str]]]:
     """(HTML that tells how far it is, the files so far) for one of `FORMATS`."""
-    from explorer import report
+    from explorer.compare import report
 
     folder = _folder(context)
     table, view = shown.table, shown.chosen.view

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from explorer.comparison import REFERENCE, Cell, Comparison, Page, Row
-from explorer.metrics import RIGHT
+from explorer.compare.comparison import REFERENCE, Cell, Comparison, Page, Row
+from explorer.scoring.metrics import RIGHT
 from explorer.ui import html
 
 KEYS = """

@@ -86,7 +86,7 @@ def test_a_job_runs_alone_in_a_process_and_its_failure_is_a_sentence(blip, shape
 def test_the_random_base_is_of_full_size_and_speaks_the_embedded_base_s_words(tmp_path, monkeypatch):
     import transformers
 
-    from explorer.captioner import load
+    from explorer.model.captioner import load
 
     kept = transformers.BlipConfig
     assert sum(math.prod(s) for s in sizes(kept())) > 220e6

@@ -15,9 +15,10 @@ import pytest
 from helpers_runs import make_run
 from hostile import HOSTILE
 
-from explorer import captions, plan, worker
-from explorer.captions import Caption
-from explorer.run import RunConfig
+from explorer.model import captions
+from explorer.model.captions import Caption
+from explorer.train import plan, worker
+from explorer.train.run import RunConfig
 from explorer.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from conftest import serve
 
-from explorer import captions, plan, relabel, worker
-from explorer.captions import Caption
-from explorer.flags import FlagStore
-from explorer.run import Run, RunConfig
+from explorer.flag import relabel
+from explorer.flag.flags import FlagStore
+from explorer.model import captions
+from explorer.model.captions import Caption
+from explorer.train import plan, worker
+from explorer.train.run import Run, RunConfig
 from explorer.workspace import Workspace
 
 WRONG, RIGHT = "a red circle", "a red square"

@@ -8,7 +8,7 @@ import pytest
 from conftest import open_page, serve
 from hostile import HOSTILE
 
-from explorer.run import Run
+from explorer.train.run import Run
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -36,7 +36,7 @@ def test_a_caption_is_measured_against_the_others_of_its_image():
 
 
 def test_the_loss_is_minus_the_gained_log_probability_a_token(blip):
-    from explorer.captioner import load
+    from explorer.model.captioner import load
 
     captioner = load(blip)
     features = captioner.encode_pixels(torch.randn(1, 3, *[captioner.model.config.vision_config.image_size] * 2)).detach()
@@ -48,7 +48,7 @@ def test_the_loss_is_minus_the_gained_log_probability_a_token(blip):
 
 
 def test_a_step_makes_the_better_caption_likelier(blip):
-    from explorer.captioner import load
+    from explorer.model.captioner import load
 
     captioner = load(blip)
     model, pad = captioner.model, captioner.tokenizer.pad_token_id
@@ -66,7 +66,7 @@ def test_a_step_makes_the_better_caption_likelier(blip):
 
 
 def test_drawn_captions_differ_and_begin_with_the_start_token(blip):
-    from explorer.captioner import load
+    from explorer.model.captioner import load
 
     captioner = load(blip)
     features = captioner.encode_pixels(torch.randn(2, 3, *[captioner.model.config.vision_config.image_size] * 2)).detach()

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from explorer.scoring.wording import diff
 from explorer.ui import html
-from explorer.wording import diff
 
 HOSTILE = [
     "<script>x()</script>",

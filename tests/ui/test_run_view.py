@@ -11,9 +11,10 @@ import shutil
 import pytest
 from helpers_runs import epoch, example, make_images, make_run
 
-from explorer import files, worker
-from explorer.run import Run, change_config
+from explorer import files
 from explorer.settings import Settings
+from explorer.train import worker
+from explorer.train.run import Run, change_config
 from explorer.ui import finetune_form, run_view
 from explorer.ui.context import Context
 from explorer.ui.plot import loss_plot

@@ -1,0 +1,1 @@
+"""Data: images and references, read from wherever they are, checked, split and kept."""
