@@ -28,7 +28,7 @@ class Link:
 
 
 def to_query(link: Link) -> str:
-    """Such as "runs=demo&only=wrong&page=2"; pages are counted from 1 as on the page."""
+    """Such as "runs=demo&only=wrong&at=2"; pages are counted from 1 as on the page ("page" is Gradio's own)."""
     view, how = link.view, link.decoding
     plain = View()
     parts = [("runs", run) for run in link.runs]
@@ -39,7 +39,7 @@ def to_query(link: Link) -> str:
         "order": view.order if view.order != plain.order else "",
         "against": view.against if view.against != LEFT else "",
         "learning": view.learning,
-        "page": view.page + 1 if view.page else "",
+        "at": view.page + 1 if view.page else "",
         "image": link.image,
         "column": link.column if link.image else "",
     }
@@ -60,7 +60,7 @@ def from_query(query: str, runs: Sequence[str]) -> Link:
         one.get("search", "")[:500],
         one.get("order") if one.get("order") in ORDERS else ORDERS[0],
         one.get("learning"),
-        max(0, _whole(one.get("page"), 1, 10**9) - 1),
+        max(0, _whole(one.get("at"), 1, 10**9) - 1),
         against=against if against == REFERENCE or _is_column(against, found) else LEFT,
     )
     column = one.get("column")

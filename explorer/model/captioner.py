@@ -39,6 +39,15 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+FULL_PRECISION_BELOW = 60e6
+"""Weights below which a model stays in full precision on a CPU: it is quick anyway, and says the same on every machine."""
+
+
+def working_type(device: torch.device, size: int) -> torch.dtype | None:
+    """The half precision for a model of ``size`` weights on ``device``; None for full precision."""
+    return None if device.type == "cpu" and size < FULL_PRECISION_BELOW else half_type(device)
+
+
 def half_type(device: torch.device) -> torch.dtype | None:
     """The half precision that makes ``device`` faster; None when full precision is as fast."""
     if device.type == "cuda":
@@ -431,4 +440,5 @@ def load(base: str, device: torch.device | None = None) -> Captioner:
     model = merged(whole(root, *opened), adapters)
     processor = _open(root, lambda name: transformers.AutoImageProcessor.from_pretrained(name, backend="pil"), "image processor")
     model = make_fast(model).to(device).eval()
-    return Captioner(base, family, model, load_tokenizer(base), processor, device, half_type(device))
+    size = sum(weight.numel() for weight in model.parameters())
+    return Captioner(base, family, model, load_tokenizer(base), processor, device, working_type(device, size))

@@ -57,7 +57,8 @@ def _cross(self, hidden_states, *rest, **kwargs):
 def _feed(self, hidden):
     """The feed-forward part, more than half of a layer's work, for words alone: what becomes of pads is never read."""
     shared = self.crossattention.self.shared
-    if shared is None or shared.words is None:
+    # A mixture counts on rows in equal parts, one an adapter: without the pads they would be of other lengths.
+    if shared is None or shared.words is None or any(mixture_of(part) is not None for part in self.modules()):
         return self.fed_whole(hidden)
     fed = self.fed_whole(hidden[shared.words])
     return fed.new_zeros(hidden.shape).masked_scatter(shared.words[..., None], fed)

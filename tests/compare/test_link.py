@@ -35,9 +35,9 @@ def test_every_view_comes_back_from_its_link():
 
 def test_what_makes_no_sense_is_left_out():
     for query in (
-        "runs=../../etc&columns=x@1&only=evil&order=drop&against=__proto__&page=-3",
-        "page=999999999999999999999&beams=99999&tokens=x&column=demo@x",
-        "columns=demo@1e5&columns=demo@²&page=٣",
+        "runs=../../etc&columns=x@1&only=evil&order=drop&against=__proto__&at=-3",
+        "at=999999999999999999999&beams=99999&tokens=x&column=demo@x",
+        "columns=demo@1e5&columns=demo@²&at=٣",
         "%ff%fe=%00&;;;&&==",
     ):
         link = from_query(query, RUNS)

@@ -116,7 +116,7 @@ except UserError as error:
 def push(hub: str, version: Path, repo: str) -> str:
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_TOKEN": "hf_of_the_tests", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", PUSH, str(version), repo], capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", PUSH, str(version), repo], capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[2]
     )
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-1500:]
 

@@ -165,8 +165,8 @@ def test_epochs_added_in_a_process_of_its_own(workspace, blip, shapes):
     [
         (UserError("The thing is so."), "The thing is so."),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
-        (MemoryError(), "smaller batch size"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "smaller batch size"),
+        (MemoryError(), "smaller base"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "smaller base"),
         (ZeroDivisionError("one\ntwo"), "ZeroDivisionError: one."),
         (ValueError(), "ValueError: no message."),
     ],
