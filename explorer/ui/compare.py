@@ -154,8 +154,20 @@ def _wire(context: Context, ui: dict) -> None:
             return {ui["state"]: chosen.state}
         return tab.put(with_runs(context, tab.known, chosen))
 
-    typed = tab.parts("filters", "search", "order", "against", "beams", "max_tokens", "prompt")
-    gr.on([part.input for part in typed], from_start, tab.inputs, tab.parts(*SHOWN), trigger_mode="always_last", **QUIET)
+    @told
+    def typed(values: dict):
+        chosen = tab.chosen(values)
+        if chosen.typed == chosen.state.get("typed"):  # set by a link, and shown already
+            return {ui["state"]: chosen.state}
+        return tab.refreshed(values, page=0)
+
+    # One after the other, each of them: with "always_last" what is typed while an answer is on its way can be lost.
+    once = {"trigger_mode": "multiple", "concurrency_limit": 1}
+    pressed = tab.parts("filters", "order", "against")
+    gr.on([part.input for part in pressed], from_start, tab.inputs, tab.parts(*SHOWN), **once, **QUIET)
+    # Not `input`: Gradio tells it for letters, not for what is deleted or pasted.
+    fields = tab.parts("search", "beams", "max_tokens", "prompt")
+    gr.on([part.change for part in fields], typed, tab.inputs, tab.parts(*SHOWN), **once, **QUIET)
     ui["runs"].change(new_runs, tab.inputs, tab.parts(*SHOWN, "beams", "max_tokens", "prompt"), trigger_mode="always_last", **QUIET)
     _wire_pressing(tab)
     _wire_flagging(tab)

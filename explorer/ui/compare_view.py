@@ -86,6 +86,11 @@ class Chosen:
         )
 
     @property
+    def typed(self) -> list:
+        """What stands in the fields one types in; `show` notes in the state what of it the table shows."""
+        return [self.search or "", self.beams, self.max_tokens, self.prompt or ""]
+
+    @property
     def cell(self) -> tuple[str, str]:
         return self.state["image"], self.state["column"]
 
@@ -135,7 +140,7 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
     shown = Shown(context, known, chosen)
     images, cells = shown.flagged
     page = shown.table.page(chosen.view, images, cells)
-    chosen = chosen.but(page=min(chosen.state["page"], page.pages - 1))
+    chosen = chosen.but(page=min(chosen.state["page"], page.pages - 1), typed=chosen.typed)
     if page.total:
         rows = table.table_html(shown.table, page, chosen.cell, context.thumb, chosen.against)
     else:

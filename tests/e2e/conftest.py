@@ -122,4 +122,5 @@ def open_page(chromium, address: str, width: int = 1440, theme: str = "light"):
     page.set_default_timeout(60_000)
     page.goto(f"{address}{'&' if '?' in address else '/?'}__theme={theme}")
     page.wait_for_selector("#comparison table")
+    page.wait_for_timeout(700)  # the page fills its tab twice when it opens; nobody is quicker than that
     return page

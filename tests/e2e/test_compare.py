@@ -207,8 +207,13 @@ def test_ones_own_photo_is_captioned_flagged_kept_taken_out_and_put_back(chromiu
 
 
 def exported(page, name: str, count: int = 1) -> list[Path]:
+    ending = {"CSV": ".csv", "Parquet": ".parquet", "One HTML file": ".html", "Contact sheets, PNG": ".png", "Contact sheets, PDF": ".pdf"}[name]
     page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_function(f"document.querySelectorAll('#exported a[download]').length === {count}")
+    page.wait_for_function(
+        "([count, ending]) => { const links = [...document.querySelectorAll('#exported a[download]')];"
+        " return links.length === count && links.every(link => link.href.endsWith(ending)); }",
+        arg=[count, ending],
+    )
     links = page.locator("#exported a[download]")
     found = []
     for place in range(count):
