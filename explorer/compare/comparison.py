@@ -261,7 +261,7 @@ class Comparison:
         keep = np.ones(len(self.images), bool)
         for name in view.filters:
             keep &= self._flagged(flagged) if name == "flagged" else getattr(self, name)
-        if view.learning in self.learning:  # a link may ask for what no image of these runs has
+        if view.learning and view.learning in self.learning:  # a link may ask for what no image of these runs has
             keep &= np.array([story == view.learning for story in self.learning], bool)
         for word in view.search.lower().split():
             keep &= self.findings.holds(word, self.keys)
