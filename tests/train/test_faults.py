@@ -33,7 +33,7 @@ PROJECT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("EXPLORER_KILLS", "10"))
 
 
-def wait_for(what, seconds: float = 60) -> None:
+def wait_for(what, seconds: float = 300) -> None:  # a run gives way to whatever else the machine does
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "nothing happened"
