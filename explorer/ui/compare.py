@@ -151,14 +151,14 @@ def _wire(context: Context, ui: dict) -> None:
     def new_runs(values: dict):
         chosen = tab.chosen(values)
         if chosen.runs == chosen.state["runs"]:  # set by a link or by a finished run, and shown already
-            return {ui["state"]: chosen.state}
+            return gr.skip()
         return tab.put(with_runs(context, tab.known, chosen))
 
     @told
     def typed(values: dict):
         chosen = tab.chosen(values)
         if chosen.typed == chosen.state.get("typed"):  # set by a link, and shown already
-            return {ui["state"]: chosen.state}
+            return gr.skip()
         return tab.refreshed(values, page=0)
 
     # One after the other, each of them: with "always_last" what is typed while an answer is on its way can be lost.
@@ -188,7 +188,7 @@ def _wire_pressing(tab: Tab) -> None:
     def act(values: dict, event: gr.EventData):
         chosen = tab.chosen(values)
         if not chosen.runs:
-            return {ui["state"]: chosen.state}
+            return gr.skip()
         if event.act == "key":
             return tab.put(on_key(tab, chosen, event.value, *(values[ui[name]] for name in FORM)))
         if event.act in ("choose", "flag"):
@@ -286,8 +286,10 @@ def wire_opening(context: Context, ui: dict, load, select) -> None:
 
     @told
     def again(values: dict):
-        names = offered()
         chosen = tab.chosen(values)
+        if chosen.state["runs"] is None:  # Gradio tells of the tab it opens with, too: `first` is filling it
+            return gr.skip()
+        names = offered()
         runs = [name for name in chosen.runs or [] if name in names] or names[:1]
         chosen = replace(chosen, runs=runs)
         shown = show(context, tab.known, chosen) if runs == chosen.state["runs"] else with_runs(context, tab.known, chosen)

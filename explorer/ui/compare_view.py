@@ -19,7 +19,8 @@ from explorer.ui import detail, head, html, table
 from explorer.ui.context import Context
 
 START = {"page": 0, "learning": None, "image": None, "column": None, "photo": None, "columns": None, "runs": None}
-"""What a visitor has chosen that no form of the page holds; ``runs``: those that ``columns`` were chosen for."""
+"""What a visitor has chosen that no form of the page holds; ``runs``: those that ``columns`` were chosen for; None
+until the page has been filled."""
 
 
 class Comparisons:
@@ -140,7 +141,9 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
     shown = Shown(context, known, chosen)
     images, cells = shown.flagged
     page = shown.table.page(chosen.view, images, cells)
-    chosen = chosen.but(page=min(chosen.state["page"], page.pages - 1), typed=chosen.typed)
+    against = against_update(shown, chosen)
+    marks = [key for _, key in shown.choices]
+    chosen = chosen.but(page=min(chosen.state["page"], page.pages - 1), typed=chosen.typed, marks=marks)
     if page.total:
         rows = table.table_html(shown.table, page, chosen.cell, context.thumb, chosen.against)
     else:
@@ -154,15 +157,20 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
         "settings": head.settings_html(chosen.runs, comparisons.differing_settings([context.run(name) for name in chosen.runs])),
         "missing": text,
         "fill": gr.update(visible=lacks),
-        "against": against_update(shown, chosen),
+        "against": against,
         "share": share_html(chosen),
         "state": chosen.state,
     }
 
 
 def against_update(shown: Shown, chosen: Chosen):
-    """What words can be marked against: the column to the left, the nearest reference, any column."""
+    """What words can be marked against: the column to the left, the nearest reference, any column.
+
+    Nothing while that stays as it was: an answer on its way must not take back what is chosen meanwhile.
+    """
     choices = [("the column to the left", LEFT), ("the nearest reference", REFERENCE), *shown.choices]
+    if [key for _, key in shown.choices] == chosen.state.get("marks"):
+        return gr.skip()
     return gr.update(choices=choices, value=chosen.against if chosen.against in {value for _, value in choices} else LEFT)
 
 

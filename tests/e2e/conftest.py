@@ -40,6 +40,15 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def no_page_is_left_open(request):
+    """A page goes on asking its server, also one that is gone: pages left open slow every test after them."""
+    browser = request.getfixturevalue("chromium") if "chromium" in request.fixturenames else None
+    yield
+    for context in browser.contexts if browser else ():
+        context.close()
+
+
 def serve(home: Path, **more: str):
     """(process, address) of `python app.py` over the workspace ``home``, once it answers."""
     with socket.socket() as probe:
@@ -122,5 +131,4 @@ def open_page(chromium, address: str, width: int = 1440, theme: str = "light"):
     page.set_default_timeout(60_000)
     page.goto(f"{address}{'&' if '?' in address else '/?'}__theme={theme}")
     page.wait_for_selector("#comparison table")
-    page.wait_for_timeout(700)  # the page fills its tab twice when it opens; nobody is quicker than that
     return page
