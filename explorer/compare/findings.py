@@ -30,19 +30,25 @@ class Findings:
     def _each(self, name: str, column: str, value: Callable[[Caption], object], missing: object, kind: type) -> np.ndarray:
         return self._once((name, column), lambda: np.array([missing if c is None else value(c) for c in self.captions[column]], dtype=kind))
 
-    def goodness(self, columns: Sequence[str]) -> np.ndarray:
-        """[images, columns]: `metrics.goodness`; nan where there is no caption or no reference."""
+    def lacking(self, columns: Sequence[str]) -> int:
+        """How many of the columns have no goodness yet."""
+        return sum(("goodness", column) not in self.kept for column in columns)
+
+    def goodness(self, columns: Sequence[str], tell: Callable[[int], None] = lambda done: None) -> np.ndarray:
+        """[images, columns]: `metrics.goodness`; nan where there is no caption or no reference. ``tell``: images done so far."""
         lacking = [column for column in columns if ("goodness", column) not in self.kept]
-        for column, values in zip(lacking, self._goodness(lacking).T, strict=True):
+        for column, values in zip(lacking, self._goodness(lacking, tell).T, strict=True):
             self.kept["goodness", column] = values
         if not columns:
             return np.full((len(self.images), 1), np.nan)
         return np.stack([self.kept["goodness", column] for column in columns], axis=1)
 
-    def _goodness(self, columns: Sequence[str]) -> np.ndarray:
+    def _goodness(self, columns: Sequence[str], tell: Callable[[int], None]) -> np.ndarray:
         out = np.full((len(self.images), len(columns)), np.nan)
         captions = [self.captions[column] for column in columns]
         for place, image in enumerate(self.images if columns else ()):
+            if place % 500 == 0:
+                tell(place)
             if not image["references"]:
                 continue
             known: dict[str, float] = {}  # epochs often say the same of an image

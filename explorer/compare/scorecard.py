@@ -194,9 +194,8 @@ def card(comparison: Comparison, relevance: dict[tuple[str, str], Relevance] | N
     ones = np.ones((1, len(images)))
     scores = []
     for name, measure in MEASURES.items():
-        each = [statistic[name] for statistic in by_column if name in statistic]
-        if each and len(each) == len(columns):
-            scores.append(_score(measure, each, ones, weights))
+        if any(name in statistic for statistic in by_column):
+            scores.append(_score(measure, [statistic.get(name, _unknown) for statistic in by_column], ones, weights))
     referenced = [len(image["references"]) for image in images]
     scores = [_without_steps_from_base(score, comparison) for score in scores]
     labels = tuple(comparison.label(column) for column in comparison.columns)
@@ -231,6 +230,11 @@ def statistics(images: list[dict], captions: Sequence[Caption], known: frozenset
         found["gain"] = _mean([t.gain if t else np.nan for t in told])
         found["own image first"] = _mean([float(t.rank == 1) if t else np.nan for t in told])
     return found
+
+
+def _unknown(weights: np.ndarray) -> np.ndarray:
+    """The score of a column that the measure says nothing of."""
+    return np.full(len(weights), np.nan)
 
 
 def _mean(values: Sequence[float]) -> Statistic:

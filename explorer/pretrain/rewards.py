@@ -7,38 +7,11 @@ mean of an image's other captions as the baseline (Luo, "A Better Variant of Sel
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
-from pycocoevalcap.cider.cider_scorer import CiderScorer
 from torch.nn import functional as F
 
 LONGEST = 24
 """Tokens a drawn caption may have."""
-
-
-class Reward(CiderScorer):
-    """CIDEr-D (Vedantam et al., 2015) of captions, its words weighed by how many training images use them.
-
-    The library weighs words by the captions being scored; a step's few dozen images are too few for that.
-    """
-
-    def __init__(self, captions: Sequence[Sequence[str]]):
-        super().__init__()
-        for group in captions:
-            self.cook_append(None, group)
-        self.compute_doc_freq()
-        self.images = math.log(len(captions))
-
-    ref_len = property(lambda self: self.images, lambda self, value: None)
-
-    def __call__(self, said: Sequence[str], references: Sequence[Sequence[str]]) -> torch.Tensor:
-        """Scores [n] of ``said``, each against the references of its own image; 1.0 where people write 100."""
-        self.ctest, self.crefs = [], []
-        for caption, group in zip(said, references, strict=True):
-            self.cook_append(caption, group)
-        return torch.tensor(self.compute_cider(), dtype=torch.float32)
 
 
 def advantages(scores: torch.Tensor, count: int) -> torch.Tensor:

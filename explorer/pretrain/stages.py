@@ -28,6 +28,7 @@ from explorer.pretrain import rewards
 from explorer.pretrain.data import Views, batches, plain
 from explorer.pretrain.model import DEC, MASK, PAD, SEP, WordsHead, encode_texts, normalise
 from explorer.pretrain.recipe import Recipe
+from explorer.scoring.cider import Cider
 
 WORDS_WEIGHT = 0.02  # brings the sum over some 900 words to the size of a caption loss
 DRAWN_WEIGHT = 0.5  # of the drawings' caption loss beside the photos' scores: they are to be kept, not learned
@@ -49,8 +50,8 @@ class Training:
     average: AveragedModel | None = None
 
     @cached_property
-    def reward(self) -> rewards.Reward:
-        return rewards.Reward(self.captions)
+    def reward(self) -> Cider:
+        return Cider(self.captions)
 
     def enter(self, stage: Stage) -> None:
         """Begin a stage from the averaged weights of the one before; what is kept is a moving average again (Polyak)."""
@@ -125,7 +126,7 @@ def scores_loss(training: Training, pixels: torch.Tensor, texts: list[list[str]]
     features, photos = seen(training, pixels), recipe.score_batch - recipe.score_drawn
     ids = rewards.draw_captions(model, features[:photos].detach(), recipe.samples, DEC, SEP, PAD)
     said = [plain(text) for text in training.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    scores = training.reward(said, [group for group in texts[:photos] for _ in range(recipe.samples)])
+    scores = torch.tensor(training.reward(said, [group for group in texts[:photos] for _ in range(recipe.samples)]))
     loss = rewards.score_loss(model, features[:photos], ids, rewards.advantages(scores, recipe.samples), PAD)
     if recipe.score_drawn:
         loss = loss + DRAWN_WEIGHT * caption_loss(model, features[photos:], chosen_ids(training, texts[photos:]))

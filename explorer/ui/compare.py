@@ -36,7 +36,7 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 def build(context: Context) -> dict:
     """Lay out the tab inside a gr.Tab; returns the components by name."""
-    ui = {"state": gr.State(START), **_head_part(context)}
+    ui = {"state": gr.State(START), "pace": gr.Timer(1, active=False), **_head_part(context)}
     with gr.Row(equal_height=False):
         with gr.Column(scale=8, min_width=320):
             ui["rows"] = html.piece(elem_id="comparison", js_on_load=html.ACTIONS + table.KEYS)
@@ -161,6 +161,11 @@ def _wire(context: Context, ui: dict) -> None:
             return gr.skip()
         return tab.refreshed(values, page=0)
 
+    @told
+    def anew(values: dict):
+        return tab.refreshed(values)
+
+    ui["pace"].tick(anew, tab.inputs, tab.parts(*SHOWN), trigger_mode="once", **QUIET)
     # One after the other, each of them: with "always_last" what is typed while an answer is on its way can be lost.
     once = {"trigger_mode": "multiple", "concurrency_limit": 1}
     pressed = tab.parts("filters", "order", "against")

@@ -14,7 +14,7 @@ from explorer.ui.context import Context
 CHOSEN = ("state", "runs", "filters", "search", "order", "against", "beams", "max_tokens", "prompt")
 """The parts of the page that make a `Chosen`, in its order."""
 FORM = ("reason", "correction", "note", "reviewer")
-SHOWN = ("columns", "rows", "pager", "learning", "settings", "missing", "fill", "against", "share", "state")
+SHOWN = ("columns", "rows", "pager", "learning", "settings", "missing", "fill", "against", "share", "pace", "state")
 DETAIL = ("choice", "detail", "form", "reason", "correction", "note", "rest")
 
 

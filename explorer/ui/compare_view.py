@@ -11,7 +11,7 @@ import gradio as gr
 
 from explorer.compare import columns as column_captions
 from explorer.compare import comparison as comparisons
-from explorer.compare import link, photos
+from explorer.compare import link, photos, warming
 from explorer.compare.comparison import LEFT, REFERENCE, Column, Comparison, View
 from explorer.errors import UserError
 from explorer.model.captions import Caption, Decoding
@@ -137,8 +137,18 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
     if not chosen.runs:
         title, what = ("No run chosen", "Choose a run above.") if context.runs() else ("No runs yet", "Start one in the Fine-tune tab.")
         blank = dict.fromkeys(("columns", "pager", "learning", "missing", "settings"), "")
-        return {**blank, "rows": html.empty(title, what), "fill": gr.update(visible=False), "state": chosen.state}
+        return {
+            **blank,
+            "rows": html.empty(title, what),
+            "fill": gr.update(visible=False),
+            "pace": gr.Timer(active=False),
+            "state": chosen.state,
+        }
     shown = Shown(context, known, chosen)
+    scoring = warming.progress(shown.table)
+    if scoring and warming.needs_scores(chosen.view):
+        waiting = {"rows": scoring_html(*scoring), "pager": "", "pace": gr.Timer(active=True)}
+        return {**waiting, "share": share_html(chosen), "state": chosen.state}
     images, cells = shown.flagged
     page = shown.table.page(chosen.view, images, cells)
     against = against_update(shown, chosen)
@@ -153,7 +163,8 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
         "columns": head.columns_html(shown.choices, shown.table.keys),
         "rows": rows,
         "pager": table.pager_html(page, chosen.state["page"], len(shown.table)),
-        "learning": head.learning_html(shown.table, chosen.state["learning"]),
+        "learning": scoring_html(*scoring) if scoring else head.learning_html(shown.table, chosen.state["learning"]),
+        "pace": gr.Timer(active=bool(scoring)),
         "settings": head.settings_html(chosen.runs, comparisons.differing_settings([context.run(name) for name in chosen.runs])),
         "missing": text,
         "fill": gr.update(visible=lacks),
@@ -161,6 +172,12 @@ def show(context: Context, known: Comparisons, chosen: Chosen) -> dict:
         "share": share_html(chosen),
         "state": chosen.state,
     }
+
+
+def scoring_html(done: int, total: int) -> str:
+    return html.bar(
+        done / max(1, total), f"Holding captions against references: {done:,} of {total:,} images. Filters and orders by it follow."
+    )
 
 
 def against_update(shown: Shown, chosen: Chosen):

@@ -7,6 +7,7 @@ column looked for it.
 from __future__ import annotations
 
 from explorer.compare.comparison import Column, Comparison, sureness
+from explorer.compare.judge import Judgement, judge
 from explorer.model.captions import Caption
 from explorer.ui import html
 
@@ -17,7 +18,7 @@ UNSURE = 0.3
 def detail_html(comparison: Comparison, image: dict, captions: dict[str, Caption], column: Column, large: str | None) -> str:
     """One image large, and the chosen caption as words with their probabilities."""
     caption = captions.get(column.key)
-    said = _caption(comparison, column, caption) if caption else ""
+    said = _caption(comparison, image, column, caption) if caption else ""
     return f'<div class="x-detail">{html.picture(large, image["file"], "large")}<span class="x-name">{html.text(image["file"])}</span><dl>{said}</dl></div>'
 
 
@@ -25,15 +26,25 @@ def rest_html(comparison: Comparison, image: dict, captions: dict[str, Caption],
     """What the chosen caption is judged by: the references, and what the other columns say."""
     references = "".join(f"<li>{html.text(text)}</li>" for text in image["references"])
     told = f'<dt>references</dt><dd><ul class="x-references">{references}</ul></dd>' if references else ""
-    others = [_caption(comparison, c, captions[c.key]) for c in comparison.columns if c.key in captions and c != column]
+    others = [_caption(comparison, image, c, captions[c.key]) for c in comparison.columns if c.key in captions and c != column]
     return f'<div class="x-detail"><dl>{told}{"".join(others)}</dl></div>'
 
 
-def _caption(comparison: Comparison, column: Column, caption: Caption) -> str:
+def _caption(comparison: Comparison, image: dict, column: Column, caption: Caption) -> str:
+    found = judge(comparison)(caption.text, image["references"])
+    scores = f'<span class="x-score">{judged_html(found)}</span>' if found else ""
     return (
         f"<dt>{html.text(comparison.label(column))}</dt>"
-        f'<dd class="x-words">{words_html(column, caption)}<span class="x-score">{_sure(caption)}</span></dd>'
+        f'<dd class="x-words">{words_html(column, caption)}<span class="x-score">{_sure(caption)}</span>{scores}</dd>'
     )
+
+
+def judged_html(found: Judgement) -> str:
+    """The caption's scores against its references, and the things it names that none of them does."""
+    cider = "" if found.cider is None else f"CIDEr {found.cider:.2f}, "
+    of = f"{found.references} reference{'s' if found.references > 1 else ''}"
+    nouns = f"; in no reference: {html.text(', '.join(found.unsupported))}" if found.unsupported else ""
+    return f"{cider}BLEU-4 {found.bleu:.2f}, ROUGE-L {found.rouge:.2f} with {of}{nouns}"
 
 
 def words_html(column: Column, caption: Caption) -> str:

@@ -216,7 +216,8 @@ def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet:
         narrowed,
         [state, *chosen],
         [state, *shown],
-        trigger_mode="always_last",
+        trigger_mode="multiple",  # with "always_last" what is typed while an answer is on its way can be lost
+        concurrency_limit=1,
         **quiet,
     )
     ui["reviewer"].change(lambda name: name, ui["reviewer"], ui["remembered"], **quiet)

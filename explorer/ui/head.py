@@ -13,6 +13,7 @@ SHORTCUTS = (
     ("h, l", "column to the left, to the right"),
     ("H, L", "move that column to the left, to the right"),
     ("n, p", "next, previous page"),
+    ("w, W", "where every column looked for the next, the previous word of the chosen caption"),
     ("f", "flag the chosen caption"),
     ("1 to 8", "flag it with a reason: " + ", ".join(f"{n} {reason}" for n, reason in enumerate(REASONS, 1))),
     ("c", "type the correction; Escape leaves it"),

@@ -27,18 +27,28 @@ def part() -> dict:
 
 
 def wire(context: Context, ui: dict) -> None:
-    """A pressed word fills ``looked``; another choice in the table empties it."""
+    """A pressed word fills ``looked``; another choice in the table empties it. Of words pressed in haste the last is shown."""
+    newest: dict[str, object] = {}
 
     @told
-    def look(state, runs, beams, max_tokens, prompt, event: gr.EventData):
-        if event.act == "word":
-            comparison = ui["known"].get(runs, state["columns"], decoding_of(beams, max_tokens, prompt))
-            if has_choice(comparison, state):
-                yield from looks(context, comparison, state, event.column, int(event.place))
+    def look(state, runs, beams, max_tokens, prompt, event: gr.EventData, request: gr.Request):
+        if event.act != "word":
+            return
+        comparison = ui["known"].get(runs, state["columns"], decoding_of(beams, max_tokens, prompt))
+        if not has_choice(comparison, state):
+            return
+        if len(newest) > 1000:  # visitors of days ago
+            newest.clear()
+        mine = newest[request.session_hash] = object()
+        for shown in looks(context, comparison, state, event.column, int(event.place)):
+            if newest.get(request.session_hash) is not mine:
+                return
+            yield shown
 
     picked = [ui[n] for n in ("state", "runs", "beams", "max_tokens", "prompt")]
     quiet = dict(show_progress="hidden", api_visibility="private")
-    running = [ui[name].act(look, picked, ui["looked"], trigger_mode="always_last", **quiet) for name in ("detail", "rest")]
+    # Not "always_last": with it Gradio loses what is pressed after a handler that yields.
+    running = [ui[name].act(look, picked, ui["looked"], trigger_mode="multiple", concurrency_limit=4, **quiet) for name in ("detail", "rest")]
     ui["looked"].act(lambda: "", None, ui["looked"], cancels=running, **quiet)
     ui["detail"].change(lambda: "", None, ui["looked"], cancels=running, **quiet)
 

@@ -10,6 +10,15 @@ from explorer.ui import html
 
 KEYS = """
 const help = () => document.querySelector('#compare-help dialog');
+// The next word of the chosen caption, or the one before: pressing it shows where every column looked.
+const look = by => {
+  const words = [...document.querySelectorAll('#detail .x-word')];
+  if (!words.length) return;
+  const now = words.indexOf(document.activeElement);
+  const word = words[now < 0 ? (by > 0 ? 0 : words.length - 1) : (now + by + words.length) % words.length];
+  word.focus({preventScroll: true});
+  word.click();
+};
 document.addEventListener('keydown', event => {
   const typing = event.target.closest('input, textarea, select, [contenteditable="true"], [role="listbox"]');
   if (event.key === 'Escape' && event.target.closest('#correction')) {
@@ -18,10 +27,11 @@ document.addEventListener('keydown', event => {
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey || element.offsetParent === null) return;
   if (event.key === '?') { event.preventDefault(); help().open ? help().close() : help().showModal(); return; }
-  if (help().open || !/^([jkhlHLfcnpu/]|[1-8]|Arrow(Up|Down))$/.test(event.key)) return;
+  if (help().open || !/^([jkhlHLfcnpuwW/]|[1-8]|Arrow(Up|Down))$/.test(event.key)) return;
   if (event.key.startsWith('Arrow') && event.target.closest('[role="radiogroup"], [role="tablist"], [role="slider"]')) return;
   event.preventDefault();
   if (event.key === 'c') { document.querySelector('#correction textarea')?.focus(); return; }
+  if (event.key === 'w' || event.key === 'W') { look(event.key === 'w' ? 1 : -1); return; }
   if (event.key === '/') { document.querySelector('#compare-search :is(input, textarea)')?.focus(); return; }
   document.querySelector('#choice').walked = true;
   trigger('act', {act: 'key', value: event.key});
