@@ -269,6 +269,18 @@ def demo_command(options, workspace: Workspace) -> None:
         print(line, flush=True)
 
 
+def space_command(options, workspace: Workspace) -> None:
+    from explorer import space
+    from explorer.settings import SHIPPED
+
+    wrong = 0
+    for finding in space.check(SHIPPED.parent, options.offline):
+        print(finding, flush=True)
+        wrong += finding.right is False
+    if wrong:
+        raise UserError(f"{wrong} of these would keep it from running as a Space.")
+
+
 def bench_command(options, workspace: Workspace) -> None:
     from explorer import bench
     from explorer.bench.setting import Setting
@@ -332,6 +344,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", required=True)
     one.add_argument("--start", help="a base trained before, to take through the last stage only")
     add_bench(command("bench", bench_command, "measure speed beside the usual loop, and quality by method"))
+    one = command("space", space_command, "check that this repository will run as a Hugging Face Space, before it is pushed")
+    one.add_argument("what", choices=["check"])
+    one.add_argument("--offline", action="store_true", help="leave out what asks the package index and the Hub")
     one = command("demo", demo_command, "describe or rebuild the shipped demo run")
     one.add_argument("--rebuild", action="store_true")
     return top
