@@ -10,7 +10,7 @@ import gradio as gr
 
 from explorer.settings import Settings
 from explorer.train import plan
-from explorer.ui import compare, finetune, flag, html
+from explorer.ui import compare, finetune, flag, html, service
 from explorer.ui.context import Context
 from explorer.workspace import Workspace
 
@@ -37,6 +37,7 @@ def build(settings: Settings) -> gr.Blocks:
                 compare_ui = compare.build(context)
             with gr.Tab("Flag", id="flag") as flag_tab:
                 flag_ui = flag.build(context)
+        service.build(context, compare_ui["known"])
         _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))
     threading.Thread(target=plan.scenes_folder, args=(workspace,), daemon=True).start()  # drawn before somebody asks
     page.queue(api_open=False, default_concurrency_limit=8)
@@ -99,6 +100,7 @@ def launch(settings: Settings, **options) -> None:
         run_history=False,
         show_error=False,
         pwa=False,
+        mcp_server=service.mcp_is_installed(),
         server_name=os.environ.get("GRADIO_SERVER_NAME"),
         **options,
     )
