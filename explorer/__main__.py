@@ -22,6 +22,7 @@ from explorer.workspace import Workspace
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 1 after a sentence on stderr, 130 when interrupted."""
     options = parser().parse_args(arguments)
+    os.environ.pop("SPACES_ZERO_GPU", None)  # a GPU is lent to the page's calls, not to a command
     workspace = Workspace(Settings.from_environment().home)
     workspace.root.mkdir(parents=True, exist_ok=True)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer import place, space
+from explorer import machine, space
 from explorer.__main__ import main
 from explorer.errors import UserError
 
@@ -115,15 +115,15 @@ def test_requirements_that_no_index_has_are_told_and_an_absent_index_is_not_held
 
 
 def test_where_the_explorer_runs_is_told_without_torch(tmp_path, monkeypatch):
-    assert place.here({"SPACES_ZERO_GPU": "true"}, tmp_path) == place.ZEROGPU
-    assert place.here({}, tmp_path) == place.CPU
+    assert machine.here({"SPACES_ZERO_GPU": "true"}, tmp_path) == machine.ZEROGPU
+    assert machine.here({}, tmp_path) == machine.CPU
     (tmp_path / "nvidiactl").touch()
-    monkeypatch.setattr(place.metadata, "version", lambda name: "2.11.0")
-    assert place.here({}, tmp_path) == place.GPU
-    assert place.here({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == place.CPU
-    monkeypatch.setattr(place.metadata, "version", lambda name: "2.11.0+cpu")
-    assert place.here({}, tmp_path) == place.CPU
+    monkeypatch.setattr(machine.metadata, "version", lambda name: "2.11.0")
+    assert machine.here({}, tmp_path) == machine.GPU
+    assert machine.here({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == machine.CPU
+    monkeypatch.setattr(machine.metadata, "version", lambda name: "2.11.0+cpu")
+    assert machine.here({}, tmp_path) == machine.CPU
 
 
 def test_off_zerogpu_the_decorator_gives_the_function_back():
-    assert place.gpu(60)(test_off_zerogpu_the_decorator_gives_the_function_back) is test_off_zerogpu_the_decorator_gives_the_function_back
+    assert machine.gpu(60)(test_off_zerogpu_the_decorator_gives_the_function_back) is test_off_zerogpu_the_decorator_gives_the_function_back

@@ -1,7 +1,8 @@
 """Captions of any checkpoint of any run over any image: read where they are kept, generated where they are not.
 
 Models stay loaded between calls: one base with the adapters of its runs. The columns of one base are captioned together:
-each image is looked at once, and all its captions are decoded in one batch.
+each image is looked at once, and all its captions are decoded in one batch. What needs a model is wrapped by `machine.gpu`:
+on ZeroGPU each batch is a call of its own, in a process that has the GPU and a shelf of its own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explorer import files, lazy
+from explorer import files, lazy, machine
 from explorer.data.images import open_image
 from explorer.model import captions as kept
 from explorer.model.captions import Caption, Decoding
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 Column = tuple[Run, int]
 """A run and its epoch; 0 is the base."""
 
+BRIEFLY = 30
+"""Seconds of a lent GPU for a batch of captions or a picture's heat maps, loading the model included."""
 TOGETHER = 64
 """Captions decoded in one batch: enough that reading the weights for each word is shared, few enough to see them come."""
 
@@ -41,6 +45,10 @@ class Shelf:
         self.models: OrderedDict[tuple[str, int], Captioner] = OrderedDict()
         self.stores: dict[tuple[str, int], FeatureStore] = {}
         self.lock = threading.RLock()  # a captioner is switched between adapters: one caller at a time
+
+    def __reduce__(self):
+        """Models do not travel: sent to another process, a shelf is that process's own over the same workspace."""
+        return shelf_of_this_process, (self.workspace, self.room)
 
     def place(self, run: Run, epoch: int) -> tuple[tuple[str, int], Path | None]:
         """(what names the model that answers for a column, its adapter)."""
@@ -63,10 +71,12 @@ class Shelf:
             found.setdefault(self.place(*column)[0], []).append(column)
         return list(found.values())
 
+    @machine.gpu(BRIEFLY)
     def captions(self, group: Sequence[Column], examples: Sequence[dict], decoding: Decoding) -> list[list[Caption]]:
         """What the columns of one model say of the examples (image_id, path), a list a column."""
         return self._answers(group, decoding, lambda captioner, plain: self._looked_up(group, plain, examples, captioner))
 
+    @machine.gpu(BRIEFLY)
     def captions_of_picture(self, group: Sequence[Column], picture, decoding: Decoding) -> list[Caption]:
         """What the columns of one model say of an RGB picture."""
         return [row[0] for row in self._answers(group, decoding, lambda captioner, plain: captioner.encode([picture]))]
@@ -107,6 +117,11 @@ class Shelf:
             old, _ = self.models.popitem(last=False)
             self.stores.pop(old, None)
         return self.models[key]
+
+
+@lru_cache(maxsize=4)
+def shelf_of_this_process(workspace: Workspace, room: int) -> Shelf:
+    return Shelf(workspace, room)
 
 
 def cache_file(workspace: Workspace, run: Run, epoch: int, decoding: Decoding) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from explorer import files
+from explorer import files, machine
 from explorer.compare import columns
 from explorer.data.images import data_uri, open_image
 from explorer.model.captions import Caption
@@ -50,15 +50,18 @@ def of_caption(shelf: columns.Shelf, run: Run, epoch: int, image_id: str, path: 
     kept = cache_file(shelf, run, epoch, image_id, caption.text)
     maps, part = _read(kept)
     if maps is None:
-        from explorer.model import attention  # torch takes seconds: only when a map is made
-
-        picture = open_image(path)
-        with shelf.lock:
-            captioner = shelf.captioner(run, epoch)
-            maps = attention.picture_maps(captioner, picture, caption.text)
-            part = attention.seen_part(captioner.processor, *picture.size)
+        maps, part = _made(shelf, run, epoch, open_image(path), caption.text)
         _write(kept, maps, part)
     return [HeatMap(grid, part) for grid in maps]
+
+
+@machine.gpu(columns.BRIEFLY)
+def _made(shelf: columns.Shelf, run: Run, epoch: int, picture: Image.Image, text: str) -> tuple[np.ndarray, tuple]:
+    from explorer.model import attention  # torch takes seconds: only when a map is made
+
+    with shelf.lock:
+        captioner = shelf.captioner(run, epoch)
+        return attention.picture_maps(captioner, picture, text), attention.seen_part(captioner.processor, *picture.size)
 
 
 def cache_file(shelf: columns.Shelf, run: Run, epoch: int, image_id: str, text: str) -> Path:

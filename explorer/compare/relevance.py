@@ -14,7 +14,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explorer import files
+from explorer import files, machine
 from explorer.compare import columns
 from explorer.data.images import ImageError, open_image
 from explorer.train.run import Run
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OTHERS = 24
 """Other images a caption is tried on."""
+LENT = 100
+"""Captions worked out with a GPU that is lent for a minute."""
 SAMPLE = 200
 """Images whose captions are tried, at most: the same ones for every column."""
 
@@ -61,24 +63,33 @@ def fill(shelf: columns.Shelf, run: Run, images: Sequence[dict], said: Sequence[
 
     Images that cannot be opened any more are passed over.
     """
-    others = sample(images, OTHERS + 1)
-    path, have = cache_file(shelf.workspace, run, others), known(shelf.workspace, run, images)
-    missing = {(image["image_id"], text): image for image, text in said if text and (image["image_id"], text) not in have}
+    have = known(shelf.workspace, run, images)
+    missing = list({(image["image_id"], text): (image, text) for image, text in said if text and (image["image_id"], text) not in have}.values())
+    size = max(1, len(missing)) if machine.here() != machine.ZEROGPU else LENT
+    for start in range(0, len(missing), size):
+        for done in _work_out(shelf, run, sample(images, OTHERS + 1), missing[start : start + size]):
+            yield start + done, len(missing)
+
+
+@machine.gpu(60)
+def _work_out(shelf: columns.Shelf, run: Run, others: Sequence[dict], missing: Sequence[tuple[dict, str]]) -> Iterator[int]:
+    """``missing``: (image, caption), each kept as it is known; yields how many are. What is seen of ``others`` serves them all."""
+    path = cache_file(shelf.workspace, run, others)
     features: dict[str, object] = {}
-    for done, ((image_id, text), image) in enumerate(missing.items(), 1):
+    for done, (image, text) in enumerate(missing, 1):
         with shelf.lock:
             captioner = shelf.captioner(run, 0)
             for each in [image, *others]:
                 if each["image_id"] not in features:
                     features[each["image_id"]] = _features(captioner, each)
-            own = features[image_id]
-            rest = [features[o["image_id"]] for o in others if o["image_id"] != image_id and features[o["image_id"]] is not None][:OTHERS]
+            own = features[image["image_id"]]
+            rest = [features[o["image_id"]] for o in others if o["image_id"] != image["image_id"] and features[o["image_id"]] is not None][:OTHERS]
             if own is not None and rest:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.append_jsonl(path, {"image_id": image_id, "text": text, **vars(of(captioner, own, rest, text))})
-        if image_id not in {o["image_id"] for o in others}:
-            features.pop(image_id)
-        yield done, len(missing)
+                files.append_jsonl(path, {"image_id": image["image_id"], "text": text, **vars(of(captioner, own, rest, text))})
+        if image["image_id"] not in {o["image_id"] for o in others}:
+            features.pop(image["image_id"])
+        yield done
 
 
 def _features(captioner: Captioner, image: dict):

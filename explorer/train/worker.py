@@ -1,7 +1,8 @@
 """The live run as a process of its own: start, stop, resume, and the files by which everybody follows it.
 
 The page starts `python -m explorer finetune --resume NAME` in a new session, so that closing the tab, reloading
-or restarting the page leaves the run alone. Whoever wants to know how it goes reads the run's folder.
+or restarting the page leaves the run alone. Whoever wants to know how it goes reads the run's folder. On ZeroGPU, where
+no process may keep a GPU, the same work is done in parts (see chunks.py).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from explorer import files, processes
+from explorer import files, machine, processes
 from explorer.errors import UserError
 from explorer.model import memory
 from explorer.train.ranks import Ranks
@@ -31,13 +33,20 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def start(run: Run, workspace: Workspace) -> int:
-    """Start or resume ``run`` in a process of its own; its pid. Raises UserError when one is at it already."""
+    """Start or resume ``run`` in a process of its own, or on ZeroGPU in parts; the pid of who sees to it.
+
+    Raises UserError when one is at it already.
+    """
     # Two starts in one moment: the second waits here, and then sees the status of the first.
     with open(run.folder / ".starting", "w") as gate, open(run.folder / "output.txt", "ab") as output:
         fcntl.flock(gate, fcntl.LOCK_EX)
         if run.status().state == "running":
             raise UserError(f"The run {run.name!r} is running already: wait for it or stop it.")
         (run.folder / "stop").unlink(missing_ok=True)
+        if machine.here() == machine.ZEROGPU:
+            from explorer.train import chunks  # it stands on this module
+
+            return chunks.begin(run, workspace)
         child = subprocess.Popen(
             [sys.executable, "-m", "explorer", "finetune", "--resume", run.name],
             cwd=PROJECT,
@@ -84,27 +93,34 @@ def alone(run: Run) -> Iterator[None]:
         yield
 
 
-def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Progress]:
+def work(
+    run: Run, workspace: Workspace, ranks: Ranks = Ranks(), enough: Callable[[], bool] = lambda: False, owner: int | None = None
+) -> Iterator[Progress]:
     """Run or resume ``run`` here, keeping its log and status on disk; yields what happens.
 
     Whatever ends it is told in status.json: finished, stopped, or failed with a sentence. Raises that UserError.
-    Of several processes only the first one writes; the others iterate beside it.
+    Of several processes only the first one writes; the others iterate beside it. When ``enough`` says so the last Progress
+    has the state "paused": the run is where a stopped one is, and still running in the name of the process ``owner``.
     """
     from explorer.train.finetune import finetune
 
-    stop_file = run.folder / "stop"
+    stop_file, paused = run.folder / "stop", False
     if not ranks.first:
         with last_words(run, ranks):
             yield from finetune(run, workspace, stop_file.exists, ranks)
         return
     with alone(run), room_to_tell(run) as make_room:
-        tell, pace = _teller(run, os.getpid()), Pace()
+        tell, pace = _teller(run, owner or os.getpid()), Pace()
         run.last_words.unlink(missing_ok=True)
         try:
             tell("running", text="loading torch and the model")
-            for progress in finetune(run, workspace, stop_file.exists, ranks):
+            for progress in finetune(run, workspace, lambda: stop_file.exists() or enough(), ranks):
                 if progress.kind == "end":
-                    stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
+                    paused = progress.values["state"] == "stopped" and owner is not None and not stop_file.exists()
+                    if paused:
+                        progress = replace(progress, values={"state": "paused", "text": "waiting for a GPU"})
+                    else:
+                        stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
                 _keep(run, progress, tell, pace)
                 yield progress
         except Exception as error:
@@ -117,7 +133,8 @@ def work(run: Run, workspace: Workspace, ranks: Ranks = Ranks()) -> Iterator[Pro
             tell("stopped", text="interrupted; resume goes on from the last save")
             raise
         finally:
-            stop_file.unlink(missing_ok=True)
+            if not paused:
+                stop_file.unlink(missing_ok=True)
 
 
 def why(error: Exception, run: Run, ranks: Ranks) -> str:
@@ -154,11 +171,11 @@ def room_to_tell(run: Run) -> Iterator[Callable[[], None]]:
 
 
 def _keep(run: Run, progress: Progress, tell, pace: Pace) -> None:
-    if progress.kind != "loading":
-        files.append_jsonl(run.folder / "log.jsonl", progress.row())
     values = progress.values
+    if progress.kind != "loading" and values.get("state") != "paused":
+        files.append_jsonl(run.folder / "log.jsonl", progress.row())
     if progress.kind == "end":
-        tell(values["state"], text=values["text"], step=progress.step, epoch=progress.epoch)
+        tell("running" if values["state"] == "paused" else values["state"], text=values["text"], step=progress.step, epoch=progress.epoch)
     elif progress.kind == "start":
         pace.steps = values["steps"]
         tell("running", text="training", steps=values["steps"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from explorer import machine
 from explorer.settings import Settings
 from explorer.train import plan
 from explorer.ui import compare, finetune, flag, html, service
@@ -37,6 +38,7 @@ def build(settings: Settings) -> gr.Blocks:
                 compare_ui = compare.build(context)
             with gr.Tab("Flag", id="flag") as flag_tab:
                 flag_ui = flag.build(context)
+        html.piece(f'<footer class="x-small">{html.text(machine.SAID[machine.here()])}</footer>', elem_id="footer")
         service.build(context, compare_ui["known"])
         _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))
     threading.Thread(target=plan.scenes_folder, args=(workspace,), daemon=True).start()  # drawn before somebody asks

@@ -12,7 +12,7 @@ import time
 import gradio as gr
 
 from explorer.errors import UserError
-from explorer.train import best, worker
+from explorer.train import best, chunks, worker
 from explorer.train.run import Run, add_epochs, by_kind
 from explorer.ui import html, plot
 from explorer.ui.context import Context, told
@@ -128,6 +128,8 @@ def wire(context: Context, ui: dict) -> None:
         run = watched_run(context, name)
         stamp = None
         if run is not None:
+            if not context.settings.public:
+                chunks.renew(run)
             stats = [(run.folder / n) for n in ("log.jsonl", "status.json")]
             stamp = (run.name, run.status().state, *(p.stat().st_mtime_ns if p.exists() else 0 for p in stats))
         if stamp == before:
