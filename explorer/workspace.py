@@ -7,6 +7,7 @@
   flags.db          the store behind flags.csv
   flags.csv         always complete and current
   cache/            thumbnails, vision features, captions of odd columns; safe to delete
+  people/<name>/    the same again for an owner of a public page who works in private
   trash/            deleted runs, until they are restored or the trash is emptied
 """
 
@@ -22,7 +23,7 @@ from explorer.settings import SHIPPED
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 CHECKPOINT = re.compile(rf"({NAME.pattern})@(\d+)")
 """A checkpoint as a base: run@epoch."""
-RESERVED = {"datasets", "photos", "cache", "trash", "flags.db", "flags.csv", "blip-mini"}
+RESERVED = {"datasets", "photos", "cache", "people", "trash", "flags.db", "flags.csv", "blip-mini"}
 
 
 def check_name(name: str) -> str:
@@ -67,6 +68,10 @@ class Workspace:
     @property
     def trash(self) -> Path:
         return self.root / "trash"
+
+    def private_room(self, name: str) -> Workspace:
+        """The workspace in which the person ``name`` works unseen. Raises UserError when it cannot be a folder."""
+        return Workspace(self.root / "people" / check_name(name).lower(), self.shipped)
 
     @property
     def flags_csv(self) -> Path:

@@ -29,14 +29,22 @@ def stamp(workspace: Workspace) -> int:
     return _list(workspace).stat().st_mtime_ns if _list(workspace).exists() else 0
 
 
-def bring(workspace: Workspace, path: Path) -> dict:
-    """Copy the photo into the workspace's cache; its row. In the table only after `keep`. Raises ImageError when it is no picture."""
+def row_of(path: Path) -> dict:
+    """The row of a photo where it lies, without references. Raises ImageError when it is no picture."""
     open_image(path)
-    identity = image_id(path)
+    return {"image_id": image_id(path), "file": path.name, "path": str(path), "references": [], "split": "photo"}
+
+
+def bring(workspace: Workspace, path: Path, name: str = "") -> dict:
+    """Copy the photo into the workspace's cache; its row, under ``name`` when it has another. In the table only after `keep`.
+
+    Raises ImageError when it is no picture.
+    """
+    row = row_of(path)
     suffix = path.suffix.lower() if path.suffix.lower() in SUFFIXES else ".png"
-    place = workspace.cache / "photos" / f"{identity}{suffix}"
+    place = workspace.cache / "photos" / f"{row['image_id']}{suffix}"
     _copy(path, place)
-    return {"image_id": identity, "file": path.name, "path": str(place), "references": [], "split": "photo"}
+    return {**row, "file": name or row["file"], "path": str(place)}
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -169,6 +169,7 @@ class Office:
             word, none = ("Undone", "to undo") if what == "undo" else ("Done again", "to do again")
             return desk, f"{word}: {done}." if done else f"There is nothing left {none}."
         entries = self._targets(desk)
+        self.check(what, entries, who)
         if what == "approve":
             return self._approve(desk, entries, who)
         if what == "remove":
@@ -179,6 +180,9 @@ class Office:
         if new:
             self.store.put_all(new, f"{NAMES[what]} {_named(entries)}", who)
         return replace(desk, picked=()), f"{TOLD[what].format(value=value)}: {_named(entries)}."
+
+    def check(self, what: str, entries: list[Entry], who: str) -> None:
+        """Raises UserError when ``who`` may not do this to ``entries``. At one's own desk everything is allowed."""
 
     def _targets(self, desk: Desk) -> list[Entry]:
         wanted = frozenset(desk.targets)

@@ -224,13 +224,19 @@ class FlagStore:
         corrected_caption: str = "",
         note: str = "",
         reviewer: str = "",
+        only_own: bool = False,
     ) -> Flag:
-        """Flag a caption; flagging the same one again updates its flag. Raises FlagError, and then nothing is kept."""
+        """Flag a caption; flagging the same one again updates its flag. Raises FlagError, and then nothing is kept.
+
+        ``only_own``: a flag of another reviewer is an error rather than updated.
+        """
         identity, stamp = flag_id(run, checkpoint, image_id, caption), now()
         place = (run, checkpoint, image_id, image_file, tuple(references), caption)
         fresh = check(Flag(identity, stamp, stamp, *place, reason, corrected_caption, reviewer, "open", note))
         with self._writing() as base:
             old = _get(base, identity)
+            if only_own and old and old.reviewer != reviewer:
+                raise FlagError(f"This caption is flagged already, by {old.reviewer or 'somebody else'}: its flag is theirs to change.")
             kept = replace(fresh, created=old.created) if old else fresh
             _change(base, f"flag {caption!r}", [(old, kept)], reviewer)
         return kept

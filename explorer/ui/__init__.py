@@ -7,12 +7,15 @@ import threading
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from explorer import machine
+from explorer.quotas import QUEUE
 from explorer.settings import Settings
 from explorer.train import plan
-from explorer.ui import compare, finetune, flag, html, service
+from explorer.ui import compare, doors, finetune, flag, html, service
 from explorer.ui.context import Context
+from explorer.ui.gate import Gate
 from explorer.workspace import Workspace
 
 TITLE = "Caption explorer"
@@ -31,6 +34,7 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Row(elem_id="doors"):
                 to_finetune = gr.Button("Fine-tune on your own photos", variant="primary", size="sm")
                 to_photo = gr.Button("Drop a photo here", size="sm")
+        signing = doors.sign_in(context)
         with gr.Tabs(selected="compare") as tabs:
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 finetune_ui = finetune.build(context, [finetune_tab.select, to_finetune.click])
@@ -40,9 +44,11 @@ def build(settings: Settings) -> gr.Blocks:
                 flag_ui = flag.build(context)
         html.piece(f'<footer class="x-small">{html.text(machine.SAID[machine.here()])}</footer>', elem_id="footer")
         service.build(context, compare_ui["known"])
+        doors.wire(context, page, signing)
         _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))
     threading.Thread(target=plan.scenes_folder, args=(workspace,), daemon=True).start()  # drawn before somebody asks
-    page.queue(api_open=False, default_concurrency_limit=8)
+    page.queue(api_open=False, default_concurrency_limit=8, max_size=QUEUE if settings.public else None)
+    page.context = context
     return page
 
 
@@ -103,6 +109,7 @@ def launch(settings: Settings, **options) -> None:
         show_error=False,
         pwa=False,
         mcp_server=service.mcp_is_installed(),
+        app_kwargs={"middleware": [Middleware(Gate, rules=settings.rules, quotas=page.context.quotas, disk=page.context.disk, max_upload=settings.max_upload_bytes)]},
         server_name=os.environ.get("GRADIO_SERVER_NAME"),
         **options,
     )

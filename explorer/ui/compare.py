@@ -48,6 +48,8 @@ def build(context: Context) -> dict:
         with gr.Column(scale=3, min_width=300, elem_id="detail-column"):
             ui |= _detail_part()
     ui |= scores_view.part() | photo.build(context) | share.build() | _decoding_part()
+    context.door(ui["fill"], "caption")
+    context.door(ui["reviewer"], "sign")
     _wire(context, ui)
     return ui
 
@@ -218,7 +220,7 @@ def _wire_flagging(tab: Tab) -> None:
 
     @told
     def undo(values: dict):
-        return tab.put(on_undo(tab, tab.chosen(values)))
+        return tab.put(on_undo(tab, tab.chosen(values), values[ui["reviewer"]]))
 
     @told
     def reference(values: dict):
@@ -233,7 +235,7 @@ def _wire_flagging(tab: Tab) -> None:
 
     after = tab.parts(*SHOWN, *DETAIL, "said")
     ui["flag"].click(flag, tab.inputs | set(tab.parts(*FORM)), after, **QUIET)
-    ui["undo"].click(undo, tab.inputs, after, **QUIET)
+    ui["undo"].click(undo, tab.inputs | set(tab.parts("reviewer")), after, **QUIET)
     ui["use_reference"].click(reference, tab.inputs, ui["correction"], **QUIET)
     ui["use_best"].click(best, tab.inputs, ui["correction"], **QUIET)
 
@@ -244,6 +246,7 @@ def _wire_filling(tab: Tab) -> None:
 
     @told
     def fill(values: dict):
+        context.allow("caption")
         table_now = tab.shown(values).table
         missing = table_now.missing()
         columns = [(context.run(column.run), column.epoch) for column, _ in missing]

@@ -95,8 +95,10 @@ def on_flag(tab: Tab, chosen: Chosen, reason, correction, note, reviewer) -> dic
     return {**shown, **show_detail(tab.context, table_now, shown["state"]), "said": html.note(said)}
 
 
-def on_undo(tab: Tab, chosen: Chosen) -> dict:
-    what = tab.context.flags.undo()
+def on_undo(tab: Tab, chosen: Chosen, reviewer: str | None) -> dict:
+    """The reviewer's own last change was taken back; anybody's where no reviewer is named."""
+    tab.context.take("flag")
+    what = tab.context.flags.undo(tab.context.reviewer(reviewer) or None)
     shown = show(tab.context, tab.known, chosen)
     detail = show_detail(tab.context, tab.of(chosen).table, shown["state"]) if chosen.runs else {}
     return {**shown, **detail, "said": html.note(f"Undone: {what}." if what else "There is nothing left to undo.")}
@@ -105,7 +107,7 @@ def on_undo(tab: Tab, chosen: Chosen) -> dict:
 def on_key(tab: Tab, chosen: Chosen, key: str, reason, correction, note, reviewer) -> dict:
     """A key of `head.SHORTCUTS`."""
     if key == "u":
-        return on_undo(tab, chosen)
+        return on_undo(tab, chosen, reviewer)
     if key == "f" or key.isdigit():
         picked = REASONS[int(key) - 1] if key.isdigit() else reason
         return on_flag(tab, chosen, picked, correction, note, reviewer)

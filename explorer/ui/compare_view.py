@@ -41,7 +41,7 @@ class Comparisons:
         """The same with every column the runs offer."""
         found = [self.context.run(name) for name in runs or []]
         columns = comparisons.default_columns(found)
-        key = (tuple(runs or []), decoding, self._stamp(found, columns, decoding))
+        key = (self.context.workspace.root, tuple(runs or []), decoding, self._stamp(found, columns, decoding))
         with self.lock:
             if key not in self.built:
                 self.built[key] = comparisons.build(found, self.context.workspace, columns, decoding)
@@ -267,6 +267,10 @@ def flag_chosen(context: Context, comparison: Comparison, state: dict, reason, c
     column = Column.from_key(state["column"])
     if column.key not in captions:
         raise UserError("This column has no caption for the image yet: caption the missing ones first.")
+    if context.settings.public and context.is_upload(image["path"]):
+        raise UserError("This is a photo of your own, and flags on a public page are seen by everybody: run the explorer on your machine to flag it.")
+    context.texts(correction, note)
+    context.take("flag")
     caption = captions[column.key].text
     context.flags.flag(
         column.run,
@@ -278,7 +282,8 @@ def flag_chosen(context: Context, comparison: Comparison, state: dict, reason, c
         reason or "other",
         (correction or "").strip(),
         (note or "").strip(),
-        (reviewer or "").strip(),
+        context.reviewer(reviewer),
+        only_own=not context.may("review"),
     )
     return f"Flagged “{caption}” of {comparison.label(column)}: {reason or 'other'}."
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gradio as gr
 
 from explorer.train import plan, worker
-from explorer.ui import finetune_form, html, live
+from explorer.ui import doors, finetune_form, html, live
 from explorer.ui.context import Context, told
 
 
 def build(context: Context, opened: list) -> dict:
     """Lay out the tab inside a gr.Tab. ``opened``: events that bring the tab into sight. Returns the components other parts of the page need."""
+    doors.notice(context, "train")
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             form = finetune_form.build(context)
@@ -18,6 +19,10 @@ def build(context: Context, opened: list) -> dict:
             watched = live.build()
     html.piece('<h2 class="x-heading">Runs</h2>')
     past = html.piece(elem_id="past-runs", js_on_load=html.ACTIONS)
+    for part in (form["upload"], form["source"], form["fetch"]):
+        context.door(part, "import")
+    for part in (form["start"], watched["stop"], watched["resume"], watched["more"]):
+        context.door(part, "train")
     parts = {**form, **watched, "past": past}
     _wire(context, parts, opened)
     return parts
@@ -30,9 +35,10 @@ def _wire(context: Context, ui: dict, opened: list) -> None:
 
     @told
     def start(*values):
-        context.owners_only()
+        context.allow("train")
+        context.texts(*(value for value in values if isinstance(value, str)))
         config = finetune_form.make_config(context, dict(zip(finetune_form.FORM, values, strict=True)))
-        with worker.one_at_a_time(context.workspace):
+        with context.starting():
             run = plan.make_run(context.workspace, config, finetune_form.read_dataset(context, config.dataset))
             worker.start(run, context.workspace)
         return run.name, ""

@@ -49,7 +49,7 @@ def _data_part(context: Context) -> dict:
         with gr.Row():
             image_column = gr.Textbox(label="Image column", placeholder="found by itself", min_width=120)
             caption_column = gr.Textbox(label="Caption column", placeholder="found by itself", min_width=120)
-        fetch = gr.Button("Fetch", size="sm")
+        fetch = gr.Button("Fetch", size="sm", elem_id="fetch")
     report = html.piece(elem_id="data-report")
     return {
         "dataset": dataset,
@@ -134,15 +134,36 @@ def _run_part() -> dict:
 
 
 def dataset_choices(context: Context) -> list[tuple[str, str]]:
-    own = [(path.name, str(path)) for path in sources.list_datasets(context.workspace) if path.name != SCENES]
+    seen = sources.list_datasets(context.workspace) if context.may("import") else []
+    own = [(path.name, str(path)) for path in seen if path.name != SCENES]
     return [*own, ("drawn pets (embedded)", SCENES)]
+
+
+def dataset_folder(context: Context, chosen: str) -> Path:
+    """The image folder of the chosen dataset. Raises UserError: a public page opens none but its own, and to visitors the drawn one."""
+    if not chosen:
+        raise UserError("Choose a dataset, or drop a zip of captioned photos.")
+    scenes = (SCENES, str(context.workspace.datasets / SCENES))
+    if context.settings.public and chosen not in scenes:
+        context.allow("import")
+        if chosen not in [folder for _, folder in dataset_choices(context)]:
+            raise UserError(f"There is no dataset {Path(chosen).name!r} here: choose one of the list, or bring a zip.")
+    return plan.find_dataset(SCENES if chosen in scenes else chosen, context.workspace)
+
+
+def check_base(context: Context, base: str) -> str:
+    """``base``, or the usual one when it is empty. Raises UserError: a public page opens no folder of its machine."""
+    base = (base or "").strip() or plan.DEFAULT_BASE
+    if context.settings.public and base not in base_choices(context):
+        context.allow("train")
+        if not sources.is_hub_id(base) or Path(base).exists():
+            raise UserError(f"The base {base!r} cannot be used on a public page: choose one of the list, or a Hub id such as owner/name.")
+    return base
 
 
 def read_dataset(context: Context, chosen: str) -> datasets.Dataset:
     """The chosen dataset, checked; what was opened before is remembered."""
-    if not chosen:
-        raise UserError("Choose a dataset, or drop a zip of captioned photos.")
-    folder = plan.find_dataset(chosen, context.workspace)
+    folder = dataset_folder(context, chosen)
     return datasets.read(folder, max_images=context.settings.max_images, cache=context.workspace.cache)
 
 
@@ -160,8 +181,8 @@ def make_config(context: Context, choice: dict) -> RunConfig:
     for name, label in (("epochs", "Epochs"), ("batch_size", "Batch size"), ("rate", "Learning rate"), ("seed", "Seed")):
         if choice[name] is None:
             raise UserError(f"{label} is empty: give a number.")
-    folder = str(plan.find_dataset(choice["dataset"], context.workspace))
-    base = (choice["base"] or "").strip() or plan.DEFAULT_BASE
+    folder = str(dataset_folder(context, choice["dataset"]))
+    base = check_base(context, choice["base"])
     return RunConfig(
         name=(choice["name"] or "").strip() or plan.next_name(context.workspace, base, folder),
         base=base,
@@ -207,7 +228,9 @@ def price_html(context: Context, config: RunConfig) -> str:
 def _wire_data(context: Context, ui: dict, opened: list) -> None:
     @told
     def brought(paths):
-        context.owners_only()
+        context.allow("import")
+        if context.settings.public:
+            context.disk.check(sum(Path(path).stat().st_size for path in paths or ()))
         if not paths:
             return gr.skip()
         folder = sources.import_files([Path(p) for p in paths], context.workspace)
@@ -215,7 +238,9 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
 
     @told
     def fetched(source, split, image, caption, progress=gr.Progress()):  # noqa: B008 - gradio's way to show progress
-        context.owners_only()
+        context.allow("import")
+        if context.settings.public:
+            context.disk.check()
         source = (source or "").strip()
         if sources.is_hub_id(source):
             folder = sources.import_hub(
@@ -254,7 +279,7 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
 def _wire_model(context: Context, ui: dict, opened: list) -> None:
     def reason_for(base):
         try:
-            advice = plan.advise(context.workspace, base)
+            advice = plan.advise(context.workspace, check_base(context, base))
         except UserError as error:
             return html.note(str(error), "error")
         return f'<p class="x-small">{html.text(advice.method)} is advised: {html.text(advice.reason)}.</p>'
@@ -262,7 +287,7 @@ def _wire_model(context: Context, ui: dict, opened: list) -> None:
     def advised(base):
         """Sensible method, batch and rate for a base, and the reason."""
         try:
-            advice = plan.advise(context.workspace, (base or "").strip() or plan.DEFAULT_BASE)
+            advice = plan.advise(context.workspace, check_base(context, base))
         except UserError as error:
             return gr.skip(), gr.skip(), gr.skip(), html.note(str(error), "error")
         reason = f'<p class="x-small">{html.text(advice.method)} is advised: {html.text(advice.reason)}.</p>'
@@ -271,7 +296,7 @@ def _wire_model(context: Context, ui: dict, opened: list) -> None:
     def rated(base, method):
         """The rate that suits a method, and what the method trains."""
         try:
-            size = plan.base_facts(context.workspace.base_folder((base or "").strip() or plan.DEFAULT_BASE)).size
+            size = plan.base_facts(context.workspace.base_folder(check_base(context, base))).size
         except UserError:
             return gr.skip(), gr.skip()
         return methods.rate_for(method, size), f'<p class="x-small">{html.text(method)}: trains {html.text(METHODS[method])}.</p>'
@@ -285,6 +310,8 @@ def _wire_price(context: Context, ui: dict, opened: list) -> None:
     priced = [ui[name] for name in FORM[:-1]]
 
     def price(*values):
+        if not context.may("train"):
+            return ""
         try:
             return price_html(context, make_config(context, dict(zip(FORM, (*values, ""), strict=True))))
         except UserError as error:

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import gradio as gr
 
+from explorer.errors import UserError
 from explorer.flag import worklist
-from explorer.flag.desk import KEYS, Desk, Office
+from explorer.flag.desk import KEYS, Desk, Entry, Office
 from explorer.flag.flags import STATUSES
 from explorer.ui import flag_csv, flag_relabel, flag_view, html
 from explorer.ui.context import Context, told
@@ -29,7 +30,9 @@ def build(context: Context) -> dict:
         with gr.Column(scale=4, min_width=300, elem_id="flag-side"):
             ui |= _detail_part()
     ui["says"] = html.piece(elem_id="flag-says", js_on_load=html.ACTIONS)
-    ui |= flag_csv.build() | flag_relabel.build(context)
+    ui |= flag_csv.build(context) | flag_relabel.build(context)
+    context.door(ui["reviewer"], "sign")
+    context.door(ui["fill"], "caption")
     with gr.Accordion("Keys", open=False, elem_id="flag-keys"):
         html.piece(flag_view.help_html())
     _wire(context, ui)
@@ -140,13 +143,36 @@ def review_choices(context: Context) -> list[tuple[str, str]]:
 # --- handlers ---------------------------------------------------------------------------------------------
 
 
+class HereOffice(Office):
+    """The office of whoever sends the request: their room's flags, and what the page's rules let them change."""
+
+    def __init__(self, context: Context):
+        self.context = context
+
+    @property
+    def workspace(self):
+        return self.context.workspace
+
+    @property
+    def store(self):
+        return self.context.flags
+
+    def check(self, what: str, entries: list[Entry], who: str) -> None:
+        self.context.take("flag", len(entries))
+        if self.context.may("review"):
+            return
+        if what == "approve" or any(entry.flag and entry.flag.reviewer != who for entry in entries):
+            raise UserError(self.context.why_not("review"))
+
+
 def _wire(context: Context, ui: dict) -> None:
-    office = Office(context.workspace, context.flags)
+    office = HereOffice(context)
     state, shown = ui["state"], [ui[name] for name in (*LISTS, *DETAILS)]
     typed = [ui["correction"], ui["note"], ui["reviewer"]]
 
     def done(desk: Desk, what: str, value: str, correction, note, reviewer) -> list:
-        desk, said = office.act(desk, what, value, correction or "", note or "", (reviewer or "").strip())
+        context.texts(correction, note)
+        desk, said = office.act(desk, what, value, correction or "", note or "", context.reviewer(reviewer))
         return [desk, *show(context, office, desk), html.note(said) if said else ""]
 
     @told
@@ -228,6 +254,7 @@ def _wire_fill(context: Context, office: Office, ui: dict, shown: list, quiet: d
     """Caption the images of a reviewed run that have none; what is done is kept, so it can be stopped and goes on."""
     @told
     def fill(desk):
+        context.allow("caption")
         run, missing = context.run(desk.run), office.seen(desk).missing
         yield html.bar(0, f"loading the model to caption {len(missing)} images"), gr.update(visible=True)
         for count, total in worklist.fill(context.shelf, run, desk.epoch, missing):

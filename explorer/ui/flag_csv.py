@@ -9,11 +9,11 @@ import gradio as gr
 
 from explorer.errors import UserError
 from explorer.flag import flags_csv
-from explorer.ui import html
+from explorer.ui import doors, html
 from explorer.ui.context import Context, told
 
 
-def build() -> dict:
+def build(context: Context) -> dict:
     with gr.Row(elem_id="flag-downloads"):
         download = gr.Button("Download flags.csv", elem_id="download-flags", size="sm", min_width=150)
         sheet = gr.Button("Download for a spreadsheet", elem_id="download-sheet", size="sm", min_width=150)
@@ -24,8 +24,10 @@ def build() -> dict:
             "apostrophe before what a spreadsheet would run as a formula; it is taken off again when the file comes back. Edit reasons, "
             "corrections, notes, reviewers and status; what changed is shown here before anything is.</p>"
         )
+        doors.notice(context, "review")
         aside = html.piece(elem_id="flags-aside")
         upload = gr.File(label="Edited flags CSV", file_types=[".csv"], height=100, elem_id="flags-upload")
+        context.door(upload, "review")
         diff = html.piece(elem_id="import-diff", js_on_load=html.ACTIONS)
         with gr.Row():
             apply = gr.Button("Apply these changes", variant="primary", visible=False, elem_id="import-apply", size="sm")
@@ -46,7 +48,8 @@ def build() -> dict:
 
 def write_download(context: Context, spreadsheet: bool) -> str:
     """The path of a complete, current CSV in a folder of its own."""
-    exports = context.workspace.cache / "exports"
+    context.take("export")
+    exports = context.exports
     exports.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix="flags-", dir=exports)) / ("flags-for-spreadsheet.csv" if spreadsheet else "flags.csv")
     context.flags.settle()
@@ -122,18 +125,21 @@ def wire(context: Context, ui: dict, show, shown: list, quiet: dict) -> None:
 
     @told
     def read(path):
+        context.allow("review")
         return looked({"path": path, "sides": {}}) if path else forget()[1:]
 
     @told
     def side(imported, event: gr.EventData):
+        context.allow("review")
         return looked({**imported, "sides": {**imported["sides"], event.flag: event.value}})
 
     @told
     def apply(imported, desk, reviewer):
+        context.allow("review")
         if not imported["path"]:
             raise UserError("Choose an edited CSV first.")
         found = flags_csv.read(context.flags, Path(imported["path"]))
-        count = flags_csv.apply(context.flags, found.changes, imported["sides"], (reviewer or "").strip())
+        count = flags_csv.apply(context.flags, found.changes, imported["sides"], context.reviewer(reviewer))
         return [*show(desk), html.note(f"Applied the changes of {count} flags. Undo takes them back together."), *forget()]
 
     def forget():

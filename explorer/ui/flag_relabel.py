@@ -12,7 +12,7 @@ from explorer.flag import helped, next_run, relabel, relabel_out, worklist
 from explorer.flag.flags import Choice, Flag
 from explorer.flag.relabel import RULES
 from explorer.train import worker
-from explorer.ui import html, relabel_view
+from explorer.ui import doors, html, relabel_view
 from explorer.ui.context import Context, told
 
 RULE_CHOICES = [(words[0].upper() + words[1:], rule) for rule, words in RULES.items()]
@@ -24,6 +24,7 @@ def build(context: Context) -> dict:
             '<p class="x-small">A flag marks a caption; relabelling changes the references a model learns from. The new version is a '
             "dataset of its own: the old one stays, and every image without a corrected flag is byte for byte the same.</p>"
         )
+        doors.notice(context, "relabel")
         with gr.Row():
             dataset = gr.Dropdown([], label="Dataset", elem_id="relabel-dataset", scale=2, min_width=200)
             name = gr.Textbox(label="Name of the new version", placeholder="made from the old one", scale=2, min_width=200)
@@ -32,6 +33,8 @@ def build(context: Context) -> dict:
         with gr.Row():
             start = gr.Button("Make it and fine-tune on it", variant="primary", elem_id="relabel-start", min_width=180)
             make = gr.Button("Only make the dataset", elem_id="relabel-make", min_width=150)
+        for part, act in ((start, "train"), (make, "relabel")):
+            context.door(part, act)
         said = html.piece(elem_id="relabel-said")
         version = gr.State(None)  # the folder of the version made last
         with gr.Row(visible=False, elem_id="relabel-out") as out:
@@ -43,6 +46,7 @@ def build(context: Context) -> dict:
     with gr.Accordion("Did it help?", open=False, elem_id="helped") as asked:
         after = gr.Dropdown([], label="Run on a relabelled dataset", elem_id="helped-run")
         caption = gr.Button("Caption the flagged images", visible=False, size="sm", elem_id="helped-fill")
+        context.door(caption, "caption")
         captioning = html.piece()
         result = html.piece(elem_id="helped-result")
     return {
@@ -79,29 +83,26 @@ def corrected(context: Context) -> list[Flag]:
 
 def planned(context: Context, folder: str | None, rule: str) -> relabel.Plan:
     """The plan for the chosen dataset. Raises UserError."""
+    context.allow("relabel")
     if not folder:
         raise UserError("No corrected flag is open: correct some first, by a reference (r), another epoch (e) or in words.")
+    if context.settings.public and folder not in map(str, next_run.flagged_datasets(context.workspace, corrected(context))):
+        raise UserError(f"The dataset {Path(folder).name} has no corrected flag that is open: choose one of the list.")
     return relabel.plan(next_run.read(Path(folder), context.workspace, context.settings.max_images), corrected(context), rule)
 
 
 def make_version(context: Context, folder: str | None, rule: str, name: str, who: str) -> Path:
     """Write the relabelled dataset and mark its flags. Raises UserError."""
-    owners_only(context)
     plan = planned(context, folder, rule)
     version = relabel.write(plan, context.workspace, (name or "").strip() or None)
-    relabel.finish(plan, context.flags, version.name, (who or "").strip())
+    relabel.finish(plan, context.flags, version.name, context.reviewer(who))
     return version
-
-
-def owners_only(context: Context) -> None:
-    """Raises UserError on a public page."""
-    if context.settings.public:
-        raise UserError("This is a public page: here you can compare and flag. Relabel and fine-tune on your own copy of it.")
 
 
 def zip_of(context: Context, version: str, saved: bool) -> str:
     """A zip of a version, as an image folder or as a `datasets` folder; its path."""
-    exports = context.workspace.cache / "exports"
+    context.allow("relabel")
+    exports = context.exports
     exports.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="dataset-", dir=exports))
     root = relabel_out.save(Path(version), place / "saved") if saved else Path(version)
@@ -140,6 +141,8 @@ def _wire_making(context: Context, ui: dict, show, shown: list, quiet: dict) -> 
             return html.note(str(error))
 
     def opened(folder, rule):
+        if not context.may("relabel"):
+            return gr.skip(), ""
         folders = [str(path) for path in next_run.flagged_datasets(context.workspace, corrected(context))]
         folder = folder if folder in folders else next(iter(folders), None)
         return gr.update(choices=[(Path(path).name, path) for path in folders], value=folder), preview(folder, rule)
@@ -151,16 +154,14 @@ def _wire_making(context: Context, ui: dict, show, shown: list, quiet: dict) -> 
 
     @told
     def start(desk, folder, rule, name, who):
+        context.allow("train")
         run = next_run.flagged_run(context.workspace, corrected(context))
-        owners_only(context)
-        busy = worker.running(context.workspace)
-        if busy:
-            raise UserError(f"The run {busy[0].name!r} is still training: stop it or wait, then start the next.")
-        if run is None:
-            raise UserError("The run of these flags is gone: make the dataset, then choose it in the Fine-tune tab.")
-        version = make_version(context, folder, rule, name, who)
-        new = next_run.make(context.workspace, run, version)
-        worker.start(new, context.workspace)
+        with context.starting():
+            if run is None:
+                raise UserError("The run of these flags is gone: make the dataset, then choose it in the Fine-tune tab.")
+            version = make_version(context, folder, rule, name, who)
+            new = next_run.make(context.workspace, run, version)
+            worker.start(new, context.workspace)
         return [str(version), html.note(f"{_made(version)} The run {new.name} has started."), gr.update(visible=True), *show(desk), new.name]
 
     wanted = [ui["state"], ui["dataset"], ui["rule"], ui["name"], ui["reviewer"]]
@@ -184,7 +185,7 @@ def _wire_out(context: Context, ui: dict, quiet: dict) -> None:
 
     @told
     def push(version, repo):
-        owners_only(context)
+        context.allow("push")
         return html.note(f"Pushed: {relabel_out.push(Path(version), (repo or '').strip())}.")
 
     ui["push"].click(push, [ui["version"], ui["repo"]], ui["relabel_said"], api_visibility="private")
@@ -203,6 +204,7 @@ def _wire_help(context: Context, ui: dict, quiet: dict) -> None:
 
     @told
     def fill(name):
+        context.allow("caption")
         found = helped.helped(context.workspace, context.run(name))
         for (run_name, epoch), images in ((found.before, found.missing_before), (found.after, found.missing_after)):
             run = context.run(run_name)

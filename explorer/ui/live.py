@@ -104,7 +104,7 @@ def ticker(context: Context):
         ended = state.state in ("stopped", "failed", "died", "waiting")
         return (
             run.name,
-            status_html(run),
+            status_html(run, tell_folder=not context.settings.public),
             drawn,
             html.notes((row["text"] for row in by_kind(log, "warning")), "warning"),
             probes_html(context, run, frame),
@@ -141,21 +141,20 @@ def wire(context: Context, ui: dict) -> None:
 
     @told
     def stop(name):
-        context.owners_only()
+        context.allow("train")
         context.run(name).request_stop()
         gr.Info("Stopping after this step; everything learned so far is kept.")
 
     @told
     def resume(name):
-        context.owners_only()
-        with worker.one_at_a_time(context.workspace):
+        with context.starting():
             worker.start(context.run(name), context.workspace)
 
     @told
     def more(name):
-        context.owners_only()
+        context.allow("train")
         run = context.run(name)
-        with worker.one_at_a_time(context.workspace):
+        with context.starting():
             worker.start(add_epochs(run, max(run.epochs(), default=0) + 2), context.workspace)
 
     def show_frame(name, event: gr.EventData):
@@ -166,7 +165,7 @@ def wire(context: Context, ui: dict) -> None:
     def act(event: gr.EventData):
         name, kind = event.run, event.act
         if kind in ("delete", "restore"):
-            context.owners_only()
+            context.allow("delete")
         if kind == "delete":
             delete_run(context, name)
             gr.Info(f"Deleted {name}. Undo brings it back.")
@@ -195,5 +194,6 @@ def wire(context: Context, ui: dict) -> None:
 
 
 def past_with_undo(context: Context) -> str:
-    undo = html.button("Undo the last delete", "restore", run="-") if list(context.workspace.trash.glob("*-*")) else ""
+    gone = context.may("delete") and list(context.workspace.trash.glob("*-*"))
+    undo = html.button("Undo the last delete", "restore", run="-") if gone else ""
     return past_html(context) + f'<div class="x-toolbar">{undo}</div>'

@@ -39,6 +39,7 @@ def wire(context: Context, ui: dict) -> None:
             return
         if len(newest) > 1000:  # visitors of days ago
             newest.clear()
+        context.take("look")
         mine = newest[request.session_hash] = object()
         for shown in looks(context, comparison, state, event.column, int(event.place)):
             if newest.get(request.session_hash) is not mine:

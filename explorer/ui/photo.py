@@ -52,20 +52,21 @@ def wire(context: Context, ui: dict, inputs: set, shown_of: Callable[[dict], Sho
             yield _parts(ui, EMPTY, None, False, False)
             return
         try:
-            for said, photo in captioned(context, shown_of(values).table, Path(path)):
-                yield _parts(ui, said, photo, True, False)
+            with context.turn("photo"):
+                for said, photo in captioned(context, shown_of(values).table, Path(path)):
+                    yield _parts(ui, said, photo, True, False)
         except UserError as error:
             yield _parts(ui, html.note(str(error), "error"), None, False, False)
             return
-        yield _parts(ui, said, photo, False, not context.settings.public)
+        yield _parts(ui, said, photo, False, context.may("keep"))
 
     @told
     def keep(values: dict):
         photo = values[ui["photo_state"]]
         if not photo:
             raise UserError("Drop a photo first.")
-        if context.settings.public:
-            raise UserError("This is a public page: photos are not kept here. Run the explorer on your own machine to keep them.")
+        context.allow("keep")
+        photo = {**photo, **photos.bring(context.workspace, Path(photo["path"]), photo["file"])}
         remember(context, shown_of(values).table, photo)
         photos.keep(context.workspace, photo)
         table = refreshed(values, image=photo["image_id"], column=next(reversed(photo["captions"])), last=True)
@@ -77,8 +78,7 @@ def wire(context: Context, ui: dict, inputs: set, shown_of: Callable[[dict], Sho
 
     @told
     def change_kept(values: dict, event: gr.EventData):
-        if context.settings.public:
-            raise UserError("This is a public page: its table is not yours to change.")
+        context.allow("keep")
         if event.act == "take-out":
             photos.take_out(context.workspace, event.value)
             back = html.button("Put it back", "put-back", value=event.value)
@@ -94,7 +94,7 @@ def wire(context: Context, ui: dict, inputs: set, shown_of: Callable[[dict], Sho
         lambda photo: {
             ui["photo_stop"]: gr.update(visible=False),
             ui["photo_captions"]: photo_html(photo, stopped) if photo else EMPTY,
-            ui["photo_keep"]: gr.update(visible=bool(photo and photo["captions"]) and not context.settings.public),
+            ui["photo_keep"]: gr.update(visible=bool(photo and photo["captions"]) and context.may("keep")),
         },
         ui["photo_state"],
         parts,
@@ -117,7 +117,8 @@ def _parts(ui: dict, said: str, photo: dict | None, stoppable: bool, keepable: b
 def captioned(context: Context, table: Comparison, path: Path) -> Iterator[tuple[str, dict]]:
     """Caption a photo column by column; yields (HTML, the photo with its captions so far) as they come."""
     picture = open_image(path)
-    photo = {**photos.bring(context.workspace, path), "captions": {}, "labels": {c.key: table.label(c) for c in table.columns}}
+    row = photos.row_of(path) if context.settings.public else photos.bring(context.workspace, path)  # strangers' photos are not kept
+    photo = {**row, "captions": {}, "labels": {c.key: table.label(c) for c in table.columns}}
     columns = {(context.run(column.run), column.epoch): column for column in table.columns}
     yield photo_html(photo, html.bar(0, f"captioning it in {len(columns)} columns")), photo
     for said, caption in column_captions.caption_picture(context.shelf, list(columns), picture, table.decoding):
@@ -150,7 +151,7 @@ def kept_html(context: Context, said: str = "", more: str = "") -> str:
     """The photos in the table, each with a way out of it."""
     note = f'<p class="x-note" role="status">{html.text(said)} {more}</p>' if said else ""
     rows = []
-    for photo in [] if context.settings.public else photos.listed(context.workspace):
+    for photo in photos.listed(context.workspace) if context.may("keep") else []:
         picture = html.picture(context.thumb(photo["path"], photo["image_id"], 120), photo["file"])
         out = html.button("Take out", "take-out", title=f"take {photo['file']} out of the table", value=photo["image_id"])
         rows.append(f"<figure>{picture}<figcaption>{html.text(photo['file'])}</figcaption>{out}</figure>")

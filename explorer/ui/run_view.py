@@ -10,7 +10,7 @@ from explorer.ui import html, plot
 from explorer.ui.context import Context
 
 
-def status_html(run: Run) -> str:
+def status_html(run: Run, tell_folder: bool = True) -> str:
     """Where the run is, in words and as a bar."""
     state, config = run.status(), run.config
     title = f'<h2 class="x-heading">{html.text(run.name)}</h2>'
@@ -21,16 +21,16 @@ def status_html(run: Run) -> str:
     if state.state == "running":
         return title + html.bar(0, state.text or "starting")
     kind = {"finished": "info", "stopped": "info", "waiting": "info"}.get(state.state, "error")
-    return title + html.note(_last_words(run, state), kind)
+    return title + html.note(_last_words(run, state, tell_folder), kind)
 
 
-def _last_words(run: Run, state) -> str:
+def _last_words(run: Run, state, tell_folder: bool) -> str:
     epochs = [row for row in by_kind(run.log(), "epoch")]
     if state.state != "finished" or not epochs:
         return state.text[:1].upper() + state.text[1:]
     took = html.duration(epochs[-1]["seconds"])
     top = best_checkpoint(run)
-    where = f" The model is in {top.folder}." if top else ""
+    where = f" The model is in {top.folder}." if top and tell_folder else ""
     if state.text.startswith("finished early"):
         return f"{state.text[:1].upper()}{state.text[1:]}. It took {took}.{where}"
     return f"Finished {run.config.epochs} epochs in {took}.{where}"
@@ -132,10 +132,10 @@ def _past_row(context: Context, run: Run) -> str:
     acts = [html.button("Compare", "compare", run=run.name)] if len(epochs) > 1 else []
     acts.append(html.button("Watch", "watch", run=run.name))
     top = best_checkpoint(run)
-    if top:
+    if top and context.may("train"):
         base = f"{run.name}@{top.epoch}"
         acts.append(html.button("Begin from it", "begin", title=f"Take {base} as the base of a new run", run=run.name, base=base))
-    if own and state.state != "running" and not _shipped(context, run):
+    if own and context.may("delete") and state.state != "running" and not _shipped(context, run):
         acts.append(html.button("Delete", "delete", run=run.name))
     made = f"{config.method}, {config.base}"
     return (

@@ -35,6 +35,7 @@ def wire(context: Context, ui: dict) -> None:
     def score(state, runs, beams, max_tokens, prompt):
         if not runs:
             raise UserError("No run is chosen: choose one above, then work out its scores.")
+        context.take("look")
         comparison = ui["known"].get(runs, state["columns"], decoding_of(beams, max_tokens, prompt))
         for text, working in scores(context, comparison):
             yield text, gr.update(visible=working)
@@ -53,6 +54,9 @@ def scores(context: Context, comparison: Comparison) -> Iterator[tuple[str, bool
     run = context.run(comparison.columns[0].run)
     known = relevance.known(context.workspace, run, comparison.images)
     at_hand = card_html(scorecard.card(comparison, known))
+    if not context.may("caption"):  # what is known of relevance is in it; the rest takes the machine minutes
+        yield at_hand, False
+        return
     yield html.bar(0, "relevance: loading the base; the other scores are below") + at_hand, True
     for done, total in relevance.fill(context.shelf, run, comparison.images, review.wanted(comparison)):
         if done % 5 == 0 or done == total:

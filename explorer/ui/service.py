@@ -177,7 +177,8 @@ def _caption_image(context: Context, known: Comparisons) -> None:
         """
         if not image:
             raise UserError("No image came: send one, such as handle_file('dog.jpg').")
-        *_, (_, seen) = photo.captioned(context, _comparison(context, known, [run]), Path(image))
+        with context.turn("photo"):
+            *_, (_, seen) = photo.captioned(context, _comparison(context, known, [run]), Path(image))
         return {key: caption["text"] for key, caption in seen["captions"].items()}
 
     with gr.Row(visible=False):

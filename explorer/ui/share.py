@@ -67,8 +67,9 @@ def wire(context: Context, ui: dict, inputs: set, shown_of: Callable[[dict], Sho
         @told
         def make(values: dict, name=name):
             shown = shown_of(values)
-            for said, paths in files_of(context, shown, name):
-                yield {ui["making"]: said, ui["exported"]: gr.update(value=paths, visible=bool(paths))}
+            with context.turn("export"):
+                for said, paths in files_of(context, shown, name):
+                    yield {ui["making"]: said, ui["exported"]: gr.update(value=paths, visible=bool(paths))}
 
         button.click(make, inputs, [ui["making"], ui["exported"]], show_progress="hidden", api_visibility="private")
 
@@ -106,7 +107,7 @@ def files_of(context: Context, shown: Shown, name: str) -> Iterator[tuple[str, l
 
 def _folder(context: Context) -> Path:
     """A new folder for one export; those of yesterday are removed."""
-    exports = context.workspace.cache / "exports"
+    exports = context.exports
     exports.mkdir(parents=True, exist_ok=True)
     for old in exports.glob("export-*"):
         if old.stat().st_mtime < time.time() - 86_400:
