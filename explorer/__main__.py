@@ -205,6 +205,7 @@ def flags_command(options, workspace: Workspace) -> None:
 def relabel_command(options, workspace: Workspace) -> None:
     from explorer.flag import next_run, relabel, relabel_out
     from explorer.flag.flags import FlagStore
+    from explorer.hub import push
     from explorer.train import plan
 
     if options.push and not options.folder and not options.data:
@@ -225,7 +226,27 @@ def relabel_command(options, workspace: Workspace) -> None:
     if options.saved:
         print(f"saved {relabel_out.save(folder, Path(options.saved))}")
     if options.push:
-        print(f"pushed {relabel_out.push(folder, options.push)}")
+        follow_push(push.dataset(folder, options.push))
+
+
+def push_command(options, workspace: Workspace) -> None:
+    from explorer.hub import push
+
+    run, checkpoint = push.chosen(workspace, options.checkpoint)
+    follow_push(push.checkpoint(workspace, run, checkpoint.epoch, options.to, not options.public))
+
+
+def push_data_command(options, workspace: Workspace) -> None:
+    from explorer.hub import push
+    from explorer.train import plan
+
+    follow_push(push.dataset(plan.find_dataset(options.data, workspace), options.to, not options.public))
+
+
+def follow_push(steps) -> None:
+    """Print how far a push is."""
+    for step in steps:
+        print(step.text, flush=True)
 
 
 def score_command(options, workspace: Workspace) -> None:
@@ -328,6 +349,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--folder", help="a version made before, to save or push")
     one.add_argument("--saved", metavar="FOLDER", help="also write it as a dataset that datasets.load_from_disk opens")
     one.add_argument("--push", metavar="OWNER/NAME", help="also upload it to the Hub")
+    one = command("push", push_command, "push a checkpoint to the Hub, with a model card: settings, scores, six images, credits")
+    one.add_argument("checkpoint", metavar="RUN[@EPOCH]", help="the run's best epoch when none is named")
+    add_target(one)
+    one = command("push-data", push_data_command, "push a dataset to the Hub, its pictures byte for byte")
+    one.add_argument("data", help="a dataset of the workspace, such as a relabelled version, or an image folder")
+    add_target(one)
     one = command("score", score_command, "score a base on a captioned dataset")
     one.add_argument("--base", default="blip-mini")
     one.add_argument("--data", required=True)
@@ -378,6 +405,11 @@ def add_finetune(one: argparse.ArgumentParser) -> None:
     one.add_argument("--keep", choices=KEEP, help="which checkpoints stay; captions of the others do")
     one.add_argument("--patience", type=int, help="end after so many epochs without a better one; 0: never")
     add_decoding(one)
+
+
+def add_target(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--to", required=True, metavar="OWNER/NAME")
+    one.add_argument("--public", action="store_true", help="for everybody to see, six of its pictures too; private when left out")
 
 
 def add_bench(one: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "explorer"
 LOGIC = sorted(path for path in PACKAGE.rglob("*.py") if "ui" not in path.relative_to(PACKAGE).parts)
-ORDER = ("data", "model", "scoring", "scenes", "train", "compare", "flag", "ui")
+ORDER = ("data", "model", "scoring", "scenes", "train", "compare", "flag", "hub", "ui")
 """The packages as the data flows: each imports what stands before it, never what comes after."""
 
 

@@ -234,6 +234,6 @@ def newest_version(path: Path, workspace: Workspace) -> Path:
     """The latest relabelled version that came from the dataset at ``path``, step by step; ``path`` itself when there is none."""
     made = [(found, folder) for folder in workspace.datasets.glob("*") if (found := read_manifest(folder))]
     for found, version in sorted(made, key=lambda pair: pair[0]["made"]):
-        if Path(found["from"]["path"]) == path:
+        if Path(found["from"].get("path", "")) == path:  # one that came from the Hub has none
             path = version
     return path

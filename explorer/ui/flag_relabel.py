@@ -11,6 +11,7 @@ from explorer.errors import UserError
 from explorer.flag import helped, next_run, relabel, relabel_out, worklist
 from explorer.flag.flags import Choice, Flag
 from explorer.flag.relabel import RULES
+from explorer.hub import push as pushing
 from explorer.train import worker
 from explorer.ui import doors, html, relabel_view
 from explorer.ui.context import Context, told
@@ -186,7 +187,8 @@ def _wire_out(context: Context, ui: dict, quiet: dict) -> None:
     @told
     def push(version, repo):
         context.allow("push")
-        return html.note(f"Pushed: {relabel_out.push(Path(version), (repo or '').strip())}.")
+        for step in pushing.dataset(Path(version), repo):
+            yield html.note(f"{step.text[:1].upper()}{step.text[1:]}.") if step.address else html.bar(step.share, step.text)
 
     ui["push"].click(push, [ui["version"], ui["repo"]], ui["relabel_said"], api_visibility="private")
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import stat
 import subprocess
 import sys
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from drawn import captioned, photos, picture, rows, table
+from hub_server import HubServer, Repo
 
 from explorer.data import dataset, sources
 from explorer.data.sources import SourceError
@@ -344,7 +342,7 @@ except sources.SourceError as error:
 def ask_hub(home: Path, endpoint: str | None, what: str = "import", split: str = "", limit: int = 0) -> str:
     """What a process of its own says, whose Hub is at ``endpoint``; None: told to stay offline."""
     environment = {**os.environ, "HF_HOME": str(home / "hf"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"} if endpoint else {"HF_HUB_OFFLINE": "1"}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"} if endpoint else {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", ASK, str(home), what, split, str(limit)], env=environment, capture_output=True, text=True, timeout=60
     )
@@ -352,46 +350,11 @@ def ask_hub(home: Path, endpoint: str | None, what: str = "import", split: str =
     return done.stdout.strip()
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The Hub as far as a repository of plain files goes: what it holds, and each file."""
-
-    files: dict[str, bytes] = {}
-    commit = "c0ffee" + "0" * 34
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body: bool):
-        found = None
-        if self.path.split("?")[0].startswith("/api/datasets/owner/name"):
-            siblings = [{"rfilename": name} for name in self.files]
-            found = json.dumps({"id": "owner/name", "_id": "1", "sha": self.commit, "tags": [], "siblings": siblings}).encode()
-        elif self.path.startswith("/datasets/owner/name/resolve/"):
-            found = self.files.get(self.path.split(f"{self.commit}/")[-1])
-        self.send_response(404 if found is None else 200)
-        if found is None:
-            self.send_header("X-Error-Code", "RepoNotFound")
-        self.send_header("X-Repo-Commit", self.commit)
-        self.send_header("ETag", f'"{hash(found)}"')
-        self.send_header("Content-Length", str(len(found or b"")))
-        self.end_headers()
-        if body and found:
-            self.wfile.write(found)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def hub(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield lambda found: monkeypatch.setattr(Hub, "files", found), f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def hub():
+    """(fill the dataset owner/name with files, the address of the Hub that has it)"""
+    with HubServer() as served:
+        yield lambda found: served.repos.update({("dataset", "owner/name"): Repo(files=found)}), served.url
 
 
 def test_hub_that_cannot_be_reached_is_a_sentence_within_seconds(tmp_path):

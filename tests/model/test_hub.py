@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Serves the folders of ``repos`` (owner/name -> folder) as the Hub serves repositories."""
-
-    repos: dict[str, Path] = {}
-
-    def log_message(self, *args):
-        pass
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        parts = self.path.split("?")[0].strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
-            return self.about("/".join(parts[2:4]), parts[4:])
-        file = self.repos.get("/".join(parts[:2]), Path("/nonexistent")) / "/".join(parts[4:])
-        if len(parts) < 5 or parts[2] != "resolve" or not file.is_file():
-            code = "EntryNotFound" if "/".join(parts[:2]) in self.repos else "RepoNotFound"
-            return self.reply(404, b"", {"X-Error-Code": code, "X-Error-Message": "not here"})
-        data = file.read_bytes()
-        self.reply(200, data, {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}, body)
-
-    def about(self, repo: str, rest: list[str]) -> None:
-        if repo not in self.repos:
-            return self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "not here"})
-        files = [p.name for p in self.repos[repo].iterdir()]
-        tree = [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in files]
-        value = tree if rest[:1] == ["tree"] else {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
-        self.reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def reply(self, status: int, data: bytes, headers: dict, body: bool = True) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body and self.command == "GET":
-            self.wfile.write(data)
+from hub_server import HubServer
 
 
 @pytest.fixture(scope="module")
 def hub(bases, tmp_path_factory):
-    """The address of a Hub that has three tiny models, and one whose weights are pickled."""
+    """A Hub that has three tiny models, and one whose weights are pickled."""
     import torch
 
     pickled = tmp_path_factory.mktemp("pickled")
@@ -68,12 +21,11 @@ def hub(bases, tmp_path_factory):
         if path.suffix != ".safetensors":
             (pickled / path.name).write_bytes(path.read_bytes())
     torch.save({"weight": torch.zeros(1)}, pickled / "pytorch_model.bin")
-    repos = {"owner/blip": Path(bases["blip"]), "owner/git": Path(bases["git"]), "owner/pair": Path(bases["vision-encoder-decoder"])}
-    Hub.repos = {**repos, "owner/pickled": pickled}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    folders = {"blip": bases["blip"], "git": bases["git"], "pair": bases["vision-encoder-decoder"], "pickled": pickled}
+    with HubServer() as served:
+        for name, folder in folders.items():
+            served.add(f"owner/{name}", Path(folder))
+        yield served
 
 
 LOAD = """
@@ -89,8 +41,8 @@ except UserError as error:
 """
 
 
-def load_from(hub: str, base: str, cache: Path) -> str:
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+def load_from(hub: HubServer, base: str, cache: Path) -> str:
+    environment = {**os.environ, **hub.environment(cache, token=None)}
     done = subprocess.run(
         [sys.executable, "-c", LOAD, base], capture_output=True, text=True, timeout=120, env=environment, cwd=Path(__file__).parents[2]
     )
