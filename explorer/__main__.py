@@ -243,6 +243,17 @@ def push_data_command(options, workspace: Workspace) -> None:
     follow_push(push.dataset(plan.find_dataset(options.data, workspace), options.to, not options.public))
 
 
+def keep_command(options, workspace: Workspace) -> None:
+    from explorer.hub.durable import Keep
+
+    repo = options.to or Settings.from_environment().keep
+    if not repo:
+        raise UserError("Nowhere to keep it: add --to owner/name, or set EXPLORER_KEEP.")
+    keep = Keep(workspace, repo)
+    keep.sync()
+    print(f"kept in {repo}: {len(keep.here()[0])} flags, {len(keep.state['datasets'])} datasets, {len(keep.state['runs'])} runs")
+
+
 def follow_push(steps) -> None:
     """Print how far a push is."""
     for step in steps:
@@ -355,6 +366,8 @@ def parser() -> argparse.ArgumentParser:
     one = command("push-data", push_data_command, "push a dataset to the Hub, its pictures byte for byte")
     one.add_argument("data", help="a dataset of the workspace, such as a relabelled version, or an image folder")
     add_target(one)
+    one = command("keep", keep_command, "keep flags, relabelled datasets and ended runs in a dataset of the Hub, and bring back what is there")
+    one.add_argument("--to", metavar="OWNER/NAME", help="that of EXPLORER_KEEP when left out")
     one = command("score", score_command, "score a base on a captioned dataset")
     one.add_argument("--base", default="blip-mini")
     one.add_argument("--data", required=True)

@@ -3,6 +3,7 @@
 EXPLORER_HOME    the workspace folder (default: checkpoints/ beside app.py)
 EXPLORER_PUBLIC  1 on a page that strangers can open (a Space is one unless this is 0): they compare and flag, only owners start runs
 EXPLORER_OWNERS  Hub names of the owners, separated by commas; on a Space its author is one as well
+EXPLORER_KEEP    a dataset of the Hub, owner/name: flags, relabelled datasets and ended runs are kept there
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 class Settings:
     home: Path = SHIPPED
     rules: rights.Rules = rights.Rules()
+    keep: str = ""
     max_upload_bytes: int = 1024**3
     max_images: int = 20_000
     max_disk_bytes: int = 20 * 10**9
@@ -37,4 +39,5 @@ class Settings:
         return Settings(
             home=Path(home).expanduser().resolve() if home else SHIPPED,
             rules=rights.from_environment(environment),
+            keep=environment.get("EXPLORER_KEEP", "").strip(),
         )

@@ -238,6 +238,9 @@ class Answer(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.body = self.read_body()
+        if self.hub.server is None:  # dead: connections that were left open hear nothing either
+            self.close_connection = True
+            return
         self.parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         self.hub.asked.append((self.command, self.path, self.body))
         try:

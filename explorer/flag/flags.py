@@ -274,6 +274,21 @@ class FlagStore:
         with self._writing() as base:
             _log(base, what, who, [(row[0], "right", None, row) for row in rows])
 
+    def take_over(self, pairs: Iterable[tuple[Flag | None, Flag | None]], right: Iterable[Sequence[str]], not_right: Iterable[str]) -> None:
+        """Change flags from what they were to what they are elsewhere, outside of the history: nobody here did it.
+
+        One that was changed here meanwhile stays as it is. ``right``: rows as `found_right` gives them; ``not_right``: flag ids.
+        """
+        with self._writing() as base:
+            for old, new in pairs:
+                identity = (new or old).flag_id
+                if _get(base, identity) == old:
+                    _put(base, "flag", identity, check(new).values() if new else None)
+            for row in right:
+                _put(base, "right", row[0], list(row))
+            for identity in not_right:
+                _put(base, "right", identity, None)
+
     def undo(self, who: str | None = None) -> str | None:
         """Take back the last change by ``who`` (None: by anybody); what it was, or None when there is none left."""
         return self._turn(True, who)
@@ -338,6 +353,11 @@ class FlagStore:
         """Flag ids of the captions somebody has judged: flagged, or found right."""
         with self._reading() as base:
             return frozenset(row[0] for row in base.execute('select flag_id from flags union select flag_id from "right"'))
+
+    def found_right(self) -> list[tuple[str, ...]]:
+        """(flag id, run, checkpoint, image id, reviewer) of the captions somebody found right."""
+        with self._reading() as base:
+            return [tuple(row) for row in base.execute('select * from "right"')]
 
     def counts(self, choice: Choice = Choice()) -> dict[str, Counter]:
         """How many of the flags ``choice`` means by reason, status, checkpoint, run and reviewer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from explorer import machine
+from explorer.hub import durable
+from explorer.hub.client import HubError
 from explorer.quotas import QUEUE
 from explorer.settings import Settings
 from explorer.train import plan
@@ -91,8 +94,14 @@ def _wire(context: Context, page, tabs, tab, finetune_ui: dict, compare_ui: dict
 
 def launch(settings: Settings, **options) -> None:
     """Build the page and serve it until it is interrupted."""
-    here = Path(__file__).parent
-    page = build(settings)
+    try:
+        with durable.keeping(settings.keep, Workspace(settings.home)):
+            serve(build(settings), settings, options)
+    except HubError as error:
+        sys.exit(f"error: {error}")
+
+
+def serve(page: gr.Blocks, settings: Settings, options: dict) -> None:
     page.launch(
         theme=gr.themes.Default(
             primary_hue=gr.themes.colors.teal,
@@ -100,7 +109,7 @@ def launch(settings: Settings, **options) -> None:
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ),
-        css_paths=here / "style.css",
+        css_paths=Path(__file__).parent / "style.css",
         max_file_size=settings.max_upload_bytes,
         allowed_paths=[str(settings.home / "cache" / "exports")],
         footer_links=[],
