@@ -285,7 +285,8 @@ with durable.keeping(sys.argv[2], workspace):
     for number in range(int(sys.argv[3])):
         FlagStore(workspace).flag("pets", "base", f"{number:016}", "x.png", [], f"caption {number}")
     print("flagged", flush=True)
-    time.sleep(600)
+    while True:
+        time.sleep(0.1)  # as Gradio waits: a signal that another thread is handed is heeded soon
 """
 
 
