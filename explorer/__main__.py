@@ -46,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def finetune_command(options, workspace: Workspace) -> None:
+    from explorer.hub import jobs
     from explorer.train import ranks, worker
     from explorer.train.run import Run
 
     with ranks.joined() as group:  # one process, unless torchrun or accelerate has started several
         run = Run(group.agree(lambda: chosen_run(options, workspace)))
-        for progress in worker.work(run, workspace, group):
+        if options.on:
+            jobs.ask(run, options.on)
+        for progress in jobs.work(run, workspace) if jobs.asked(run) else worker.work(run, workspace, group):
             line = progress_line(progress) if group.first else ""
             if line:
                 print(line, flush=True)
@@ -398,6 +401,7 @@ def add_finetune(one: argparse.ArgumentParser) -> None:
     one.add_argument("--data", help="an image folder, a zip, a Hub dataset, or scenes")
     one.add_argument("--name", help="the run's name; made from base and data when left out")
     one.add_argument("--resume", metavar="NAME", help="go on with a run; with --epochs, add epochs to it")
+    one.add_argument("--on", metavar="MACHINE", help="on Hugging Face Jobs instead of here, such as a10g-small; needs a token")
     one.add_argument("--epochs", type=int)
     one.add_argument("--method", choices=list(METHODS))
     one.add_argument("--batch-size", type=int)

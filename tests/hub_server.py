@@ -102,7 +102,7 @@ class Job:
 
     def read(self) -> None:
         for line in self.process.stdout:
-            self.lines.append({"timestamp": datetime.now(UTC).isoformat(), "data": line.rstrip("\n")})
+            self.lines.append({"timestamp": stamp(datetime.now(UTC)), "data": line.rstrip("\n")})
         self.process.wait()
 
     @property
@@ -120,7 +120,7 @@ class Job:
     def about(self) -> dict:
         return {
             "id": self.id,
-            "createdAt": self.made.isoformat(),
+            "createdAt": stamp(self.made),
             "dockerImage": self.spec.get("dockerImage"),
             "command": self.spec["command"],
             "environment": self.spec.get("environment", {}),
@@ -128,6 +128,10 @@ class Job:
             "status": {"stage": self.stage, "message": None},
             "owner": {"id": "1", "name": "owner", "type": "user"},
         }
+
+
+def stamp(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class HubServer:

@@ -81,9 +81,9 @@ def _said(error: Exception, repo: str, doing: str) -> HubError:
         return HubError(f"Could not {doing}: there is no {repo} on the Hub, or this token may not see it.")
     if status == 412:
         return HubError(f"Could not {doing}: somebody else changed {repo} at the same moment. Try again.", away=True)
-    if status is None or status >= 500 or status in (408, 429):
+    if (status is None and is_network(error)) or (status or 0) >= 500 or status in (408, 429):
         return HubError(f"Could not {doing}: the Hub does not answer ({scrubbed(_reason(error, status))}). Try again later.", away=True)
-    return HubError(f"Could not {doing}: the Hub refused {repo} ({scrubbed(short(error))}).")
+    return HubError(f"Could not {doing}: {scrubbed(short(error))}.")
 
 
 def _reason(error: Exception, status: int | None) -> str:
@@ -95,6 +95,11 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def is_network(error: Exception) -> bool:
+    """Whether ``error`` comes of a connection: one of the system's, or of the HTTP library the client has today."""
+    return any(isinstance(each, OSError) or type(each).__module__.startswith(("httpx", "httpcore")) for each in causes(error))
 
 
 def status_of(error: Exception) -> int | None:

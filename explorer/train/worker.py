@@ -110,7 +110,7 @@ def work(
             yield from finetune(run, workspace, stop_file.exists, ranks)
         return
     with alone(run), room_to_tell(run) as make_room:
-        tell, pace = _teller(run, owner or os.getpid()), Pace()
+        tell, pace = teller(run, owner), Pace()
         run.last_words.unlink(missing_ok=True)
         try:
             tell("running", text="loading torch and the model")
@@ -121,7 +121,7 @@ def work(
                         progress = replace(progress, values={"state": "paused", "text": "waiting for a GPU"})
                     else:
                         stop_file.unlink(missing_ok=True)  # before the end is told: a request that comes later is a new one
-                _keep(run, progress, tell, pace)
+                keep(run, progress, tell, pace)
                 yield progress
         except Exception as error:
             text = why(error, run, ranks)
@@ -170,10 +170,11 @@ def room_to_tell(run: Run) -> Iterator[Callable[[], None]]:
         path.unlink(missing_ok=True)
 
 
-def _keep(run: Run, progress: Progress, tell, pace: Pace) -> None:
+def keep(run: Run, progress: Progress, tell, pace: Pace, at: float | None = None) -> None:
+    """Put an event into the run's log and status. ``at``: when it happened, if not now."""
     values = progress.values
     if progress.kind != "loading" and values.get("state") != "paused":
-        files.append_jsonl(run.folder / "log.jsonl", progress.row())
+        files.append_jsonl(run.folder / "log.jsonl", progress.row() | ({} if at is None else {"time": at}))
     if progress.kind == "end":
         tell("running" if values["state"] == "paused" else values["state"], text=values["text"], step=progress.step, epoch=progress.epoch)
     elif progress.kind == "start":
@@ -202,9 +203,9 @@ class Pace:
         return round((now - began) / max(1, last - first) * (self.steps - last), 1)
 
 
-def _teller(run: Run, pid: int):
-    """A function that writes status.json, what was told before kept unless told anew."""
-    known: dict = {}
+def teller(run: Run, owner: int | None = None):
+    """A function that writes status.json, what was told before kept unless told anew. ``owner``: the process, if not this one."""
+    known, pid = {}, owner or os.getpid()
 
     def tell(state: str, **values) -> None:
         known.update(values)
