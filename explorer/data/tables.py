@@ -219,7 +219,7 @@ def _csv(path: Path, table: Table) -> Iterator[tuple[int, dict]]:
     head = next((line for line in lines if line.strip()), "")
     if table.problems and table.problems[0][0] == 1:
         raise TableError(f"{path.name} has no readable header: line 1 {table.problems[0][1]}.")
-    records = _records(lines, delimiter_of(head), table)
+    records = csv_records([line + "\n" for line in lines], delimiter_of(head), table.problems, skipinitialspace=True)
     names = [name.strip() for name in next(records, (0, []))[1]]
     for line, record in records:
         if any(_filled(extra) for extra in record[len(names) :]):
@@ -233,15 +233,15 @@ def delimiter_of(head: str) -> str:
     return max(",;\t", key=bare.count)
 
 
-def _records(lines: list[str], delimiter: str, table: Table) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each record. One with a stray quote is told, and reading goes on with the line after its first.
+def csv_records(lines: list[str], delimiter: str, problems: list[tuple[int, str]], **form) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each record; ``lines`` with their ends. One with a stray quote is told in ``problems``, and reading
+    goes on with the line after its first.
 
-    Without ``strict`` an unclosed quote would silently swallow the rows up to the next quote.
+    Without ``strict`` an unclosed quote would silently swallow the rows up to the next quote. ``form``: see csv.reader.
     """
     start = 0
     while start < len(lines):
-        rest = (line + "\n" for line in itertools.islice(lines, start, None))
-        reader = csv.reader(rest, delimiter=delimiter, strict=True, skipinitialspace=True)
+        reader = csv.reader(itertools.islice(lines, start, None), delimiter=delimiter, strict=True, **form)
         begin = start
         try:
             for record in reader:
@@ -250,7 +250,7 @@ def _records(lines: list[str], delimiter: str, table: Table) -> Iterator[tuple[i
                 begin = start + reader.line_num
             return
         except csv.Error as error:
-            table.problems.append((begin + 1, f"cannot be read as CSV, look at its quotes ({error})"))
+            problems.append((begin + 1, f"cannot be read as CSV, look at its quotes ({error})"))
             start = begin + 1
 
 

@@ -7,7 +7,6 @@ back, the apostrophes are taken off again.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer import files
+from explorer.data.tables import csv_records
 from explorer.errors import UserError
 from explorer.flag.flags import COLUMNS, EDITABLE, Flag, FlagStore, check, flag_id, now
 from explorer.flag.flags_mirror import write_rows
@@ -162,7 +162,7 @@ def _rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, di
         raise UserError(f"{path.name} is not UTF-8: save it as CSV UTF-8.") from None
     lines = list(io.StringIO(text, newline=""))
     head = lines[0] if lines else ""
-    records = _records(lines, max(",;\t", key=head.count), problems)
+    records = csv_records(lines, max(",;\t", key=head.count), problems)
     names = [name.strip() for name in next(records, (0, []))[1]]
     escaped = ESCAPED_ID in names
     names = ["flag_id" if name == ESCAPED_ID else name for name in names]
@@ -174,24 +174,6 @@ def _rows(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, di
             problems.append((line, f"has {len(record)} fields, not {len(names)}: a comma or a quote got lost"))
         else:
             yield line, dict(zip(names, record, strict=True)), escaped
-
-
-def _records(lines: list[str], delimiter: str, problems: list[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each record. One with a stray quote is told, and reading goes on with the line after its first:
-    an unclosed quote would swallow the rows up to the next one."""
-    start = 0
-    while start < len(lines):
-        reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
-        begin = start
-        try:
-            for record in reader:
-                if any(record):
-                    yield begin + 1, record
-                begin = start + reader.line_num
-            return
-        except csv.Error as error:
-            problems.append((begin + 1, f"cannot be read as CSV, look at its quotes ({error})"))
-            start = begin + 1
 
 
 def _flag(row: dict, escaped: bool) -> Flag:
