@@ -41,6 +41,13 @@ def test_the_sentence_tells_what_is_taken_for_what_in_how_many_images():
     assert told[0][1].flags == tuple(f"f{n}" for n in range(14))
 
 
+def test_a_thing_is_named_rather_than_the_place_it_is_said_to_be_in():
+    flags = [flag(n, "a dog with a ball in its mouth", "a dog with its tongue out") for n in range(6)]
+    flags += [flag(10 + n, "a dog with a bone in its mouth", "a dog with its tongue out") for n in range(4)]
+    told = [sentence for sentence, _ in mistakes.sentences(flags)]
+    assert told == ["tongue is taken for a ball in 6 images", "tongue is taken for a bone in 4 images"]
+
+
 def test_what_is_made_up_or_left_out_is_told_as_such():
     made_up = [flag(n, "a dog with a hat", "a dog") for n in range(2)]
     left_out = [flag(n + 5, "a dog", "a dog with its tongue out") for n in range(3)]

@@ -22,7 +22,7 @@ from explorer.model.captioner import load
 from explorer.train import worker
 from explorer.train.run import change_config
 
-PATIENCE = 60
+PATIENCE = 300
 """Seconds until a test gives up on a child."""
 
 
@@ -47,26 +47,23 @@ def outcome(run) -> tuple:
     return models.losses(run), captions, weights
 
 
-def test_killed_three_times_and_resumed_it_ends_like_an_uninterrupted_run(workspace, tmp_path, blip, shapes):
+def test_killed_and_resumed_it_ends_like_an_uninterrupted_run(workspace, tmp_path, blip, shapes):
     calm = type(workspace)(tmp_path / "calm", shipped=tmp_path)
     values = dict(method="lora-vision", epochs=4, augment=True, batch_size=2)
     expected = models.new_run(calm, blip, shapes, **values)
     list(worker.work(expected, calm))
 
     run, draw = models.new_run(workspace, blip, shapes, **values), random.Random()
-    for kill in range(3):
-        pid = worker.start(run, workspace)
-        assert run.status().state == "running"
-        known = len(run.log())
-        # The first third of the kills waits for a save, so that there is something to go on from.
-        wait_for(lambda: len(run.log()) > known + 3 and (kill or run.checkpoints()))  # noqa: B023
-        time.sleep(draw.uniform(0, 0.25))
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not is_working(pid))  # noqa: B023
-        status = run.status()
-        assert status.state == "died" and status.text.startswith(f"died at step {status.step}")
-        for checkpoint in run.checkpoints():  # whole, or not there at all
-            load(blip).use(checkpoint.folder)
+    pid = worker.start(run, workspace)
+    assert run.status().state == "running"
+    wait_for(run.checkpoints)
+    time.sleep(draw.uniform(0, 0.25))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_working(pid))
+    status = run.status()
+    assert status.state == "died" and status.text.startswith(f"died at step {status.step}")
+    for checkpoint in run.checkpoints():  # whole, or not there at all
+        load(blip).use(checkpoint.folder)
     worker.start(run, workspace)
     wait_for_end(run)
     assert run.status().state == "finished", (run.folder / "output.txt").read_text()
