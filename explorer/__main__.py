@@ -317,6 +317,16 @@ def space_command(options, workspace: Workspace) -> None:
         raise UserError(f"{wrong} of these would keep it from running as a Space.")
 
 
+def load_command(options, workspace: Workspace) -> None:
+    from explorer import files, load
+
+    found = load.measure(options.visitors, options.minutes, say=lambda text: print(text, flush=True))
+    for line in load.report(found):
+        print(line)
+    if options.json:
+        files.write_json(Path(options.json), found)
+
+
 def bench_command(options, workspace: Workspace) -> None:
     from explorer import bench
     from explorer.bench.setting import Setting
@@ -391,6 +401,10 @@ def parser() -> argparse.ArgumentParser:
     one = command("space", space_command, "check that this repository will run as a Hugging Face Space, before it is pushed")
     one.add_argument("what", choices=["check"])
     one.add_argument("--offline", action="store_true", help="leave out what asks the package index and the Hub")
+    one = command("load", load_command, "measure the page under load: visitors that compare and flag while a fine-tune runs")
+    one.add_argument("--visitors", type=int, default=50)
+    one.add_argument("--minutes", type=float, default=5.0)
+    one.add_argument("--json", help="also write what was measured to this file")
     one = command("demo", demo_command, "describe or rebuild the shipped demo run")
     one.add_argument("--rebuild", action="store_true")
     return top

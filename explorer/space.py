@@ -9,21 +9,19 @@ Each check gives a `Finding`: right, wrong with the remedy, or not checked with 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.errors import UserError
+from explorer.server import environment, served
 
 PYTHONS = ("3.10", "3.12")
 TORCHES = ("2.8.0", "2.9.1", "2.10.0", "2.11.0")
@@ -209,52 +207,11 @@ def check_start(root: Path) -> Finding:
     return Finding("start", True, f"from a copy of what git tracks the page of {tabs} tabs answers after {seconds:.1f} s; the demo says “{said}”")
 
 
-@contextmanager
-def served(app: Path, home: Path, **more: str) -> Iterator[str]:
-    """The address of ``app``/app.py over the workspace ``home``, once it answers; ended afterwards. Raises UserError."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**_environment(home), "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", **more}
-    log = home.with_suffix(".log")
-    with open(log, "wb") as output:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=app, env=environment, stdout=output, stderr=output)
-    try:
-        _wait(process, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """The environment without what would let a copy of the app find the original."""
-    left_out = ("PYTHONPATH", "EXPLORER_PUBLIC")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**kept, "EXPLORER_HOME": str(home), "GRADIO_ANALYTICS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}
-
-
-def _wait(process: subprocess.Popen, address: str, log: Path) -> None:
-    for _ in range(480):
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.25)
-    last = log.read_text("utf-8", errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
-    raise UserError(f"app.py did not answer: {last[0]}")
-
-
 def _captioned(copy: Path, home: Path) -> str:
     """What the demo's last epoch says of its first image: the base, the adapter and the tokenizer are all there."""
     picture = next(iter(sorted((copy / "checkpoints/demo/images").iterdir())), None)
     command = [sys.executable, "-m", "explorer", "caption", str(picture), "--run", "demo"]
-    done = subprocess.run(command, cwd=copy, env=_environment(home), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=copy, env=environment(home), capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise UserError(f"captioning by the demo failed: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout.strip().split("\t")[-1]

@@ -48,7 +48,7 @@ def test_a_package_imports_only_those_before_it(package):
 
 def test_modules_that_stand_alone_import_no_package():
     packages = tuple(f"explorer.{name}" for name in ORDER)
-    for name in ("errors", "files", "lazy", "machine", "processes", "quotas", "rights", "settings", "space", "workspace"):
+    for name in ("errors", "files", "lazy", "machine", "processes", "quotas", "rights", "server", "settings", "space", "workspace"):
         assert not {module for module in imported(PACKAGE / f"{name}.py") if module.startswith(packages)}, name
 
 

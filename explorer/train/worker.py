@@ -43,7 +43,8 @@ def start(run: Run, workspace: Workspace) -> int:
         if run.status().state == "running":
             raise UserError(f"The run {run.name!r} is running already: wait for it or stop it.")
         (run.folder / "stop").unlink(missing_ok=True)
-        if machine.here() == machine.ZEROGPU:
+        job = files.read_json(run.folder / "job.json")  # one on Jobs needs no GPU here, only somebody who follows it
+        if machine.here() == machine.ZEROGPU and (job is None or job.get("over")):
             from explorer.train import chunks  # it stands on this module
 
             return chunks.begin(run, workspace)

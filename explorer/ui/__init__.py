@@ -16,7 +16,7 @@ from explorer.hub.client import HubError
 from explorer.quotas import QUEUE
 from explorer.settings import Settings
 from explorer.train import plan
-from explorer.ui import compare, doors, finetune, flag, html, service
+from explorer.ui import compare, doors, finetune, flag, html, hub_doors, service
 from explorer.ui.context import Context
 from explorer.ui.gate import Gate
 from explorer.workspace import Workspace
@@ -46,6 +46,7 @@ def build(settings: Settings) -> gr.Blocks:
             with gr.Tab("Flag", id="flag") as flag_tab:
                 flag_ui = flag.build(context)
         html.piece(f'<footer class="x-small">{html.text(machine.SAID[machine.here()])}</footer>', elem_id="footer")
+        hub_doors.build_kept(context)
         service.build(context, compare_ui["known"])
         doors.wire(context, page, signing)
         _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))

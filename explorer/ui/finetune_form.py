@@ -24,9 +24,9 @@ FORM = (
 """The parts of the form that make a run, in the order handlers are given them."""
 
 
-def build(context: Context) -> dict:
-    """Lay out the form; its components by name."""
-    return {**_data_part(context), **_model_part(context), **_run_part()}
+def build(context: Context, machine_part) -> dict:
+    """Lay out the form; its components by name. ``machine_part``: lays out the choice of a machine, at the end of the run's part."""
+    return {**_data_part(context), **_model_part(context), **_run_part(context, machine_part)}
 
 
 def wire(context: Context, ui: dict, opened: list) -> None:
@@ -78,7 +78,7 @@ def _model_part(context: Context) -> dict:
     return {"base": base, "method": method, "reason": reason}
 
 
-def _run_part() -> dict:
+def _run_part(context: Context, machine_part) -> dict:
     html.piece('<h2 class="x-heading">3 · Run</h2>')
     with gr.Row():
         epochs = gr.Number(3, label="Epochs", precision=0, minimum=1, maximum=1000, min_width=80, elem_id="epochs")
@@ -112,6 +112,7 @@ def _run_part() -> dict:
                 elem_id="patience",
             )
         name = gr.Textbox(label="Name of the run", placeholder="made from base and dataset")
+    machine = machine_part(context)
     price = html.piece(elem_id="price")
     with gr.Row():
         start = gr.Button("Start fine-tuning", variant="primary", elem_id="start")
@@ -128,6 +129,7 @@ def _run_part() -> dict:
         "keep": keep,
         "patience": patience,
         "name": name,
+        **machine,
         "price": price,
         "start": start,
     }

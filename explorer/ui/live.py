@@ -128,7 +128,7 @@ def wire(context: Context, ui: dict) -> None:
         run = watched_run(context, name)
         stamp = None
         if run is not None:
-            if not context.settings.public:
+            if context.may("train"):
                 chunks.renew(run)
             stats = [(run.folder / n) for n in ("log.jsonl", "status.json")]
             stamp = (run.name, run.status().state, *(p.stat().st_mtime_ns if p.exists() else 0 for p in stats))

@@ -135,6 +135,8 @@ def _past_row(context: Context, run: Run) -> str:
     if top and context.may("train"):
         base = f"{run.name}@{top.epoch}"
         acts.append(html.button("Begin from it", "begin", title=f"Take {base} as the base of a new run", run=run.name, base=base))
+    if top and context.may("push"):
+        acts.append(html.button("Push", "push", title=f"Push {run.name}@{top.epoch} to the Hub", run=run.name, base=f"{run.name}@{top.epoch}"))
     if own and context.may("delete") and state.state != "running" and not _shipped(context, run):
         acts.append(html.button("Delete", "delete", run=run.name))
     made = f"{config.method}, {config.base}"

@@ -39,6 +39,7 @@ def site(tmp_path_factory):
     examples = [example(path, ["a red square", "=1+1"]) for path in pictures]
     make_run(home, examples, [["a dog"] * 6, ["a cat"] * 6, ["a red square"] * 6])
     models.draw_shapes(home / "datasets" / "secret-photos", train=4, validation=2)
+    models.draw_shapes(home / "datasets" / "scenes", train=4, validation=2)  # in the place of a thousand drawn pets
     (home / "trash").mkdir()
     make_run(home / "trash", examples, [["a dog"] * 6], name="1700000000-old")
     provider = Provider()

@@ -14,7 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from explorer import space
+from explorer import server
 from explorer.flag.flags import FlagStore
 from explorer.settings import SHIPPED
 from explorer.train.run import Run
@@ -31,7 +31,7 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home):
-    with space.served(SHIPPED.parent, home) as where:
+    with server.served(SHIPPED.parent, home) as where:
         yield where
 
 
