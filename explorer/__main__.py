@@ -50,10 +50,11 @@ def finetune_command(options, workspace: Workspace) -> None:
     from explorer.train import ranks, worker
     from explorer.train.run import Run
 
+    machine = jobs.machine(options.on) if options.on else None
     with ranks.joined() as group:  # one process, unless torchrun or accelerate has started several
         run = Run(group.agree(lambda: chosen_run(options, workspace)))
-        if options.on:
-            jobs.ask(run, options.on)
+        if machine:
+            jobs.ask(run, machine)
         for progress in jobs.work(run, workspace) if jobs.asked(run) else worker.work(run, workspace, group):
             line = progress_line(progress) if group.first else ""
             if line:

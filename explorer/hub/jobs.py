@@ -70,13 +70,18 @@ def machines() -> list[Machine]:
     return sorted(rows, key=lambda machine: machine.price)
 
 
-def ask(run: Run, flavor: str) -> None:
-    """Note that ``run`` is to go to Jobs; the process that works on it sends it. Raises HubError for an unknown machine or no token."""
+def machine(flavor: str) -> Machine:
+    """The machine of Jobs called ``flavor``. Raises HubError for an unknown one, or when there is no token to send anything with."""
     client.connect()
     known = {machine.name: machine for machine in machines()}
     if flavor not in known:
         raise HubError(f"Jobs has no machine {flavor!r}: take one of {', '.join(known)}.")
-    files.write_json(run.folder / "job.json", {"flavor": flavor, "processes": max(1, known[flavor].gpus)})
+    return known[flavor]
+
+
+def ask(run: Run, where: Machine) -> None:
+    """Note that ``run`` is to go to Jobs; the process that works on it sends it."""
+    files.write_json(run.folder / "job.json", {"flavor": where.name, "processes": max(1, where.gpus)})
 
 
 def asked(run: Run) -> bool:

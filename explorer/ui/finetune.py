@@ -42,10 +42,11 @@ def _wire(context: Context, ui: dict, opened: list) -> None:
         context.allow("train")
         context.texts(*(value for value in values if isinstance(value, str)))
         config = finetune_form.make_config(context, dict(zip(finetune_form.FORM, values, strict=True)))
+        where = jobs.machine(machine) if machine and machine != hub_doors.HERE else None  # before there is a run to be left over
         with context.starting():
             run = plan.make_run(context.workspace, config, finetune_form.read_dataset(context, config.dataset))
-            if machine and machine != hub_doors.HERE:
-                jobs.ask(run, machine)
+            if where:
+                jobs.ask(run, where)
             worker.start(run, context.workspace)
         return run.name, ""
 

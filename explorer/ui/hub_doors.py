@@ -93,7 +93,10 @@ def wire_machine(context: Context, ui: dict) -> None:
             found = next((machine for machine in jobs.machines() if machine.name == name), None) if name != HERE else None
         except UserError as error:
             return html.note(str(error), "warning")
-        return f'<p class="x-small">{html.text(found.sentence())}</p>' if found else ""
+        if found is None:
+            return ""
+        beside = f"The time below is this machine's; the command takes --on {found.name} besides."
+        return f'<p class="x-small">{html.text(found.sentence())} {html.text(beside)}</p>'
 
     ui["machine_opened"].expand(opened, None, [ui["machine"], ui["machine_said"]], **QUIET)
     ui["machine"].input(chosen, ui["machine"], ui["machine_said"], **QUIET)

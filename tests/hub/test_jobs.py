@@ -57,7 +57,7 @@ def test_a_run_on_two_gpus_is_followed_live_and_comes_back_whole(hub, workspace,
 
 def test_a_stopped_job_saves_itself_and_the_run_goes_on_here(hub, workspace, blip, shapes):
     run = models.new_run(workspace, blip, shapes, name="far", method="lora", epochs=400)
-    jobs.ask(run, "t4-small")
+    jobs.ask(run, jobs.machine("t4-small"))
     kinds = set()
     for progress in jobs.work(run, workspace):
         kinds.add(progress.kind)
@@ -88,7 +88,7 @@ def quick(monkeypatch, script: str) -> None:
 def test_a_job_that_fails_is_told_with_its_last_words(hub, workspace, blip, shapes, monkeypatch):
     quick(monkeypatch, f"echo no space left on $EXPLORER_JOB_RUN; echo {TOKEN}; exit 3")
     run = models.new_run(workspace, blip, shapes, name="far")
-    jobs.ask(run, "cpu-basic")
+    jobs.ask(run, jobs.machine("cpu-basic"))
     with pytest.raises(UserError, match="The Job of far ended with ERROR before the run did. Its last words: no space left on far / hf_"):
         list(jobs.work(run, workspace))
     assert run.status().state == "failed" and TOKEN not in run.status().text + (run.folder / "output.txt").read_text()
@@ -100,7 +100,7 @@ def test_a_follower_that_was_killed_follows_again_and_repeats_nothing(hub, works
     said = "\n".join(f"echo '{at_work.MARK}{json.dumps(row)}'" for row in rows)
     quick(monkeypatch, f"{said}\nwhile [ ! -e go ]; do sleep 0.1; done")
     run = models.new_run(workspace, blip, shapes, name="far")
-    jobs.ask(run, "cpu-basic")
+    jobs.ask(run, jobs.machine("cpu-basic"))
     following = jobs.work(run, workspace)
     assert next(progress.step for progress in following if progress.kind == "step") == 1
     following.close()
@@ -114,7 +114,7 @@ def test_a_follower_that_was_killed_follows_again_and_repeats_nothing(hub, works
 def test_the_hub_away_for_a_while_does_not_end_the_following(hub, workspace, blip, shapes, monkeypatch):
     quick(monkeypatch, "while [ ! -e go ]; do sleep 0.1; done; echo done")
     run = models.new_run(workspace, blip, shapes, name="far")
-    jobs.ask(run, "cpu-basic")
+    jobs.ask(run, jobs.machine("cpu-basic"))
     seen: list[str] = []
 
     def follow():
@@ -139,13 +139,13 @@ def test_the_hub_away_for_a_while_does_not_end_the_following(hub, workspace, bli
 def test_refusals_come_before_anything_is_sent(hub, workspace, blip, shapes, monkeypatch, tmp_path):
     run = models.new_run(workspace, blip, shapes, name="far")
     with pytest.raises(HubError, match="Jobs has no machine 'moon': take one of cpu-basic, t4-small, a10g-largex2"):
-        jobs.ask(run, "moon")
+        jobs.ask(run, jobs.machine("moon"))
     hub.point(monkeypatch, tmp_path, None)
     with pytest.raises(HubError, match="There is no Hugging Face token here"):
-        jobs.ask(run, "t4-small")
+        jobs.ask(run, jobs.machine("t4-small"))
     assert not jobs.asked(run) and not hub.repos
     hub.point(monkeypatch, tmp_path)
-    jobs.ask(run, "t4-small")
+    jobs.ask(run, jobs.machine("t4-small"))
     hub.fail("POST /api/jobs", 403)
     with pytest.raises(HubError, match="Could not send far to Jobs: this token has no right"):
         list(jobs.work(run, workspace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import secrets
@@ -332,6 +333,18 @@ def test_what_one_visitor_uploads_no_other_can_read(site):
     assert thief.get(f"/gradio_api/file/{path}").status_code >= 400
     well, said = thief.does("photo", "change", photo=file_of(path))
     assert not well and "brought by somebody else" in said
+
+
+def test_a_visitors_photo_is_captioned_and_left_nowhere_in_the_workspace(site):
+    stranger, data = site.visitor(), picture(33, "teal")
+    stranger.does("compare-runs", "change", compare_runs=["demo"])
+    path = stranger.upload("myself.png", data)
+    well, said = stranger.does("photo", "change", photo=file_of(path, "myself.png"), compare_runs=["demo"])
+    assert well and "x-detail" in said, said[:500]
+    identity = hashlib.sha256(data).hexdigest()[:16]
+    assert not [found for found in site.home.rglob("*") if identity in found.name or (found.is_file() and data in found.read_bytes())]
+    well, said = stranger.does("photo-keep", "click", compare_runs=["demo"])
+    assert not well and "keeping photos" in said
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/call/flag", "/gradio_api/cancel", "/gradio_api/component_server", "/login"])
