@@ -12,7 +12,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -24,6 +24,10 @@ CELL = re.compile(r'data-act="choose"[^>]*?data-image="([^"]+)"[^>]*?data-column
 CONFIG = "window.gradio_config = "
 """What stands before the page's own description of itself, in the HTML a browser is given."""
 REASON_KEYS = "12345678"
+
+
+OPENS_ON = "Compare"
+"""The tab a browser shows first. What is in the others comes to the screen, its timers with it, when they are opened."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,16 @@ class Visitor:
         self.parts = {part["id"]: part for part in config["components"]}
         self.values = {part["id"]: part["props"].get("value") for part in config["components"]}
         self.events = config["dependencies"]
+        self.timers = [part for part in self._on_screen(config["layout"]) if part["type"] == "timer"]
         self.named = {part["props"].get("elem_id"): part["id"] for part in config["components"] if part["props"].get("elem_id")}
         await asyncio.gather(*(self._send(event) for event in self._events(None, "load")))
+
+    def _on_screen(self, layout: dict) -> Iterator[dict]:
+        for child in layout.get("children", ()):
+            part = self.parts[child["id"]]
+            if part["type"] != "tabitem" or part["props"].get("label") == OPENS_ON:
+                yield part
+                yield from self._on_screen(child)
 
     def _events(self, part: int | None, name: str) -> list[dict]:
         """The events that are told when ``name`` happens to a part of the page; None: to the page itself."""
@@ -135,8 +147,8 @@ class Visitor:
                 self.values[part] = value
 
     async def _tick(self, until: float) -> None:
-        """The page's own timers, as long as they run."""
-        timers = [part for part in self.parts.values() if part["type"] == "timer"]
+        """The timers of what is on the screen, as long as they run."""
+        timers = self.timers
         while time.monotonic() < until:
             for timer in timers:
                 if timer["props"].get("active", True):
