@@ -73,9 +73,9 @@ def _head_part(context: Context) -> dict:
             "search": gr.Textbox(
                 label="Search words", placeholder="captions, references, files", scale=3, min_width=160, elem_id="compare-search"
             ),
-            "order": gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", scale=2, min_width=140, elem_id="compare-order"),
+            "order": gr.Dropdown(list(ORDERS), value=ORDERS[0], label="Order", scale=2, min_width=170, elem_id="compare-order"),
             "against": gr.Dropdown(
-                marks, value=LEFT, allow_custom_value=True, label="Mark words against", scale=2, min_width=150, elem_id="compare-against"
+                marks, value=LEFT, allow_custom_value=True, label="Mark words against", scale=2, min_width=180, elem_id="compare-against"
             ),
         }
     with gr.Row(equal_height=True, elem_id="compare-narrow"):
