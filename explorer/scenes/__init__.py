@@ -9,7 +9,6 @@ seed gives the same picture, captions and boxes: everything is drawn by code, wi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -237,16 +236,3 @@ def write(folder: Path, train: int = TRAIN, validation: int = VALIDATION, seed: 
                 )
             write_jsonl(staging / split / "metadata.jsonl", rows)
     return Path(folder)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write drawn scenes as an image folder.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--world", choices=sorted(WORLDS), default="pets")
-    for name, default in (("train", TRAIN), ("validation", VALIDATION), ("seed", 0), ("size", 192)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    print(write(**vars(parser.parse_args())))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from pathlib import Path
 
 import gradio as gr
@@ -50,7 +49,6 @@ def build(settings: Settings) -> gr.Blocks:
         service.build(context, compare_ui["known"])
         doors.wire(context, page, signing)
         _wire(context, page, tabs, (finetune_tab, compare_tab, flag_tab), finetune_ui, compare_ui, flag_ui, (to_finetune, to_photo))
-    threading.Thread(target=plan.scenes_folder, args=(workspace,), daemon=True).start()  # drawn before somebody asks
     page.queue(api_open=False, default_concurrency_limit=8, max_size=QUEUE if settings.public else None)
     page.context = context
     return page
@@ -103,6 +101,8 @@ def launch(settings: Settings, **options) -> None:
 
 
 def serve(page: gr.Blocks, settings: Settings, options: dict) -> None:
+    plan.draw_ahead(page.context.workspace)
+    gate = {"rules": settings.rules, "quotas": page.context.quotas, "disk": page.context.disk, "max_upload": settings.max_upload_bytes}
     page.launch(
         theme=gr.themes.Default(
             primary_hue=gr.themes.colors.teal,
@@ -119,7 +119,7 @@ def serve(page: gr.Blocks, settings: Settings, options: dict) -> None:
         show_error=False,
         pwa=False,
         mcp_server=service.mcp_is_installed(),
-        app_kwargs={"middleware": [Middleware(Gate, rules=settings.rules, quotas=page.context.quotas, disk=page.context.disk, max_upload=settings.max_upload_bytes)]},
+        app_kwargs={"middleware": [Middleware(Gate, **gate)]},
         server_name=os.environ.get("GRADIO_SERVER_NAME"),
         **options,
     )

@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import serve
+from conftest import few_scenes, serve
 
 from explorer.flag import relabel
 from explorer.flag.flags import FlagStore
@@ -44,6 +44,7 @@ def planted_home(tmp_path_factory, blip, shapes):
         text = row["references"][0]
         said[row["image_id"]] = Caption(text, tuple(text.split()), (0.9,) * len(text.split()))
     captions.write(run.caption_file(2), said)
+    few_scenes(home)
     return home
 
 

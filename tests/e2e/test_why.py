@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import open_page, serve
+from conftest import few_scenes, open_page, serve
 
 from explorer.train import plan, worker
 from explorer.train.run import RunConfig
@@ -18,6 +18,7 @@ def address(tmp_path_factory, blip, shapes):
     run = plan.make_run(home, RunConfig("tiny", blip, str(shapes), epochs=2, **values))
     for _ in worker.work(run, home):
         pass
+    few_scenes(home)
     process, where = serve(home.root)
     yield where
     process.terminate()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import models
@@ -182,3 +184,13 @@ def test_captions_longer_than_the_base_takes_are_told_by_file(workspace, blip, t
     picture(9).save(root / "long.png")
     add_row(root, {"file_name": "long.png", "text": "a red square " * 100})
     assert [problem.file for problem in plan.long_captions(workspace, blip, read(root))] == ["long.png"]
+
+
+def test_scenes_that_are_being_drawn_ahead_are_waited_for_not_drawn_twice(workspace):
+    folder = workspace.datasets / "scenes"
+    few = [sys.executable, "-m", "explorer.scenes", str(folder), "--train", "3", "--validation", "2"]
+    plan._ahead[folder] = subprocess.Popen(few, cwd=plan.PROJECT)
+    assert plan.scenes_folder(workspace) == folder
+    assert len(list(folder.rglob("*.png"))) == 5
+    plan.draw_ahead(workspace)
+    assert folder not in plan._ahead  # they are there
