@@ -232,8 +232,10 @@ def _wire_choice(context: Context, office: Office, ui: dict, shown: list, quiet:
     def narrowed(desk, what, epoch, images, status, search):
         facets = {name: value for name, value in desk.facets.items() if name != "status"}
         facets |= {} if status == ANY or desk.run else {"status": status}
-        desk = replace(desk, epoch=epoch or 0, images=images, facets=facets, search=search or "", page=0, picked=())
-        return [desk, *show(context, office, desk)]
+        new = replace(desk, epoch=epoch or 0, images=images, facets=facets, search=search or "", page=0, picked=())
+        if new == replace(desk, page=0, picked=()):  # set by the page itself: what is being typed beside the list stays
+            return [gr.skip()] * (1 + len(shown))
+        return [new, *show(context, office, new)]
 
     outputs = [ui["epoch"], ui["images"], ui["status"], ui["search"], state, *shown]
     ui["what"].input(other, [state, ui["what"], ui["status"], ui["search"]], outputs, **quiet)
