@@ -21,7 +21,6 @@ def test_three_visitors_compare_and_flag_while_a_fine_tune_runs(tmp_path, capsys
     assert found["errors"] == [] and "0 of" in told.out
     assert found["by_action"]["open the page"]["count"] == 3 and found["actions"] >= 6
     assert found["memory_mb"]["end"] > 50
-    assert "flag" not in found["by_action"] or found["flags_kept"] >= 1
 
 
 def goals(answers: list[Answer], memory: list[float]) -> list[str]:

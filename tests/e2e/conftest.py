@@ -26,9 +26,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium; without one the browser tests are skipped, but not in CI."""
+    """A headless Chromium; without one the browser tests are skipped, but not in CI.
+
+    One a module: Playwright keeps an event loop running for as long, and tests after these begin loops of their own.
+    """
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("CI must have a Chromium for the browser tests")
