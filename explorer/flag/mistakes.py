@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from explorer.data.folder import SPLITS
@@ -80,7 +81,7 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
     corrected = [flag for flag in flags if flag.corrected_caption]
     left = {flag.flag_id: _pairs(flag.caption, flag.corrected_caption) for flag in corrected}
     image_of = {flag.flag_id: flag.image_id for flag in corrected}
-    said = [tokens(flag.caption) for flag in corrected]
+    owned = _owned(tokens(flag.caption) for flag in corrected)
     found = []
     while left:
         counts, ranks = Counter(), Counter()
@@ -92,7 +93,7 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
             break
         near = [pair for pair in counts if counts[pair] >= ALIKE * most]
         best = max(near, key=lambda pair: (all(pair), -ranks[pair] / counts[pair], counts[pair]))
-        best = _thing_of(best, counts, said)
+        best = _thing_of(best, counts, owned)
         mine = tuple(identity for identity, options in left.items() if best in options)
         images = len({image_of[identity] for identity in mine})
         if images >= at_least:
@@ -101,21 +102,20 @@ def confusions(flags: Iterable[Flag], at_least: int = 2) -> list[Confusion]:
     return sorted(found, key=lambda confusion: -confusion.images)
 
 
-def _thing_of(pair: tuple[str, str], counts: Counter, said: Sequence[Sequence[str]]) -> tuple[str, str]:
+def _thing_of(pair: tuple[str, str], counts: Counter, owned: frozenset[str]) -> tuple[str, str]:
     """The pair, but when its wrong word is only where the wrong thing is ("a bone in its mouth", "a ball in its mouth"), the
     commonest such thing in at least half as many flags."""
     right, wrong = pair
-    if not wrong or not _is_owned(wrong, said):
+    if wrong not in owned:
         return pair
-    things = [other for other in counts if other[0] == right and other[1] and counts[other] >= counts[pair] / 2]
-    things = [other for other in things if not _is_owned(other[1], said)]
+    things = [(r, w) for r, w in counts if r == right and w and w not in owned and counts[r, w] >= counts[pair] / 2]
     return max(things, key=counts.__getitem__, default=pair)
 
 
-def _is_owned(word: str, said: Sequence[Sequence[str]]) -> bool:
-    """Whether captions mostly say ``word`` as somebody's part: its mouth, their heads."""
-    before = Counter(words[at - 1] in OWNERS for words in said for at in range(1, len(words)) if words[at] == word)
-    return before[True] > before[False]
+def _owned(captions: Iterable[Sequence[str]]) -> frozenset[str]:
+    """The words that captions mostly say as somebody's part: its mouth, their heads."""
+    uses = Counter((word, before in OWNERS) for words in captions for before, word in pairwise(words))
+    return frozenset(word for word, is_owned in uses if is_owned and uses[word, True] > uses[word, False])
 
 
 def shared(flags: Iterable[Flag]) -> dict[str, Mistake]:
