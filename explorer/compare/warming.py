@@ -30,7 +30,7 @@ class Warming:
 
 def progress(comparison: Comparison) -> tuple[int, int] | None:
     """(images scored, images) while a large comparison is being reckoned, which begins when first asked; None when all is at hand."""
-    kept, key = comparison.findings.kept, ("warming", *comparison.keys)
+    kept, key = comparison.findings.kept, ("warming", *sorted(comparison.keys))
     if key not in kept:
         if comparison.findings.lacking(comparison.keys) * len(comparison) <= AT_ONCE:
             return None
