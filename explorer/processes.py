@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,3 +56,16 @@ def give_way(pid: int, proc: Path = PROC) -> None:
         psutil.Process(pid).nice(LOWEST)
     with suppress(OSError):
         (proc / str(pid) / "autogroup").write_text(str(LOWEST), "ascii")
+
+
+def end_with_parent() -> None:
+    """Interrupt this process, as Ctrl-C does, when the one that started it with ``stdin=PIPE`` is gone, however it ended.
+
+    Its `finally` blocks run, so that nothing half-made is left behind.
+    """
+
+    def listen() -> None:
+        sys.stdin.buffer.read()  # returns when the other end of the pipe is closed, which the system does for the dead
+        _thread.interrupt_main()
+
+    threading.Thread(target=listen, daemon=True).start()

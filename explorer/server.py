@@ -9,8 +9,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from explorer.errors import UserError
 
@@ -41,11 +43,17 @@ def served(app: Path, home: Path, **more: str) -> Iterator[str]:
         _wait(process, f"http://127.0.0.1:{port}", log)
         yield Address(f"http://127.0.0.1:{port}", process.pid)
     finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the server and what it has started: a folder it works in may be removed afterwards."""
+    with suppress(psutil.Error):
+        started = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        for late in psutil.wait_procs([psutil.Process(process.pid), *started], 20)[1]:
+            late.kill()
+    process.wait(20)
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ import pytest
 from explorer import files, processes
 from explorer.train import worker
 
+PROJECT = Path(__file__).parents[1]
+
 
 def test_a_pid_that_is_somebody_else_s_now_does_not_keep_a_run_alive(workspace, blip, shapes):
     run = models.new_run(workspace, blip, shapes)
@@ -78,3 +80,20 @@ def test_a_run_gives_way_to_everybody_else(tmp_path):
         assert group.read_text().rstrip().endswith("nice 19")
     child.communicate(b"\n")
     processes.give_way(child.pid)  # gone: nothing to do, and nothing goes wrong
+
+
+def test_what_is_drawn_ahead_ends_with_the_page_that_asked_for_it_and_leaves_nothing_half_made(tmp_path):
+    code = "import sys; from explorer.train import plan; from explorer.workspace import Workspace; from pathlib import Path\n"
+    code += "plan.draw_ahead(Workspace(Path(sys.argv[1]))); print('begun', flush=True); input()"
+    page = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    page.stdout.readline()
+    drawing = psutil.Process(page.pid).children()
+    datasets = tmp_path / "datasets"
+    end = time.monotonic() + 30
+    while not any(datasets.glob(".scenes.*.part/*")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    page.kill()
+    page.wait()
+    assert len(drawing) == 1 and psutil.wait_procs(drawing, 20)[1] == []
+    assert list(datasets.iterdir()) == []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
+from explorer import processes
 from explorer.scenes import TRAIN, VALIDATION, WORLDS, write
 
 
@@ -14,7 +16,12 @@ def main() -> None:
     parser.add_argument("--world", choices=sorted(WORLDS), default="pets")
     for name, default in (("train", TRAIN), ("validation", VALIDATION), ("seed", 0), ("size", 192)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    print(write(**vars(parser.parse_args())))
+    parser.add_argument("--for-parent", action="store_true", help="end, and leave nothing behind, when standard input ends")
+    given = vars(parser.parse_args())
+    if given.pop("for_parent"):
+        processes.end_with_parent()
+    with suppress(KeyboardInterrupt):
+        print(write(**given))
 
 
 if __name__ == "__main__":

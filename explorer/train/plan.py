@@ -123,8 +123,8 @@ def draw_ahead(workspace: Workspace) -> None:
     folder = workspace.datasets / "scenes"
     with _drawing:
         if not folder.is_dir() and folder not in _ahead:
-            command = [sys.executable, "-m", "explorer.scenes", str(folder)]
-            child = _ahead[folder] = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command, quiet = [sys.executable, "-m", "explorer.scenes", str(folder), "--for-parent"], subprocess.DEVNULL
+            child = _ahead[folder] = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
             with suppress(psutil.Error):
                 psutil.Process(child.pid).nice(BESIDE)
 
