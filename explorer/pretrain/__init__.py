@@ -8,29 +8,32 @@ same command goes on from the last saved step. Only modules that train the base 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from explorer import files
-from explorer.model.captioner import load
-from explorer.pretrain.data import read_photos
+from explorer.model.captioner import best_device, load
+from explorer.pretrain.data import REFERENCES, read_photos
 from explorer.pretrain.model import WordsHead, build_model, build_processor, build_tokenizer, frequent_words
-from explorer.pretrain.recipe import Recipe
+from explorer.pretrain.recipe import Recipe, advised
+from explorer.pretrain.shelf import Shelf
 from explorer.pretrain.stages import Training, course, resume, run_stage
+from explorer.pretrain.teacher import TaughtHead
 
 
 def pretrain(
-    data: list[Path], out: Path, recipe: Recipe = Recipe(), start: Path | None = None, say: Callable[[str], None] = print
+    data: list[Path], out: Path, recipe: Recipe | None = None, start: Path | None = None, say: Callable[[str], None] = print
 ) -> Path:
     """Train a base on the photos in ``data`` and the drawn world; save it as ``out``. Resumes by itself.
 
-    ``start``: a base trained before, which only goes through the last stage. Raises UserError when ``data`` has no
+    ``start``: a base trained before, which goes through sentences and scores again. Raises UserError when ``data`` has no
     captioned photos.
     """
+    recipe = recipe or advised(torch.cuda.is_available(), again=start is not None)
     torch.manual_seed(recipe.seed)
     work = out.with_name(f".{out.name}.training")
     work.mkdir(parents=True, exist_ok=True)
@@ -38,7 +41,7 @@ def pretrain(
     photos, captions = read_photos(data)
     say(f"{len(photos)} photos, {sum(map(len, captions))} captions")
     training = prepared(photos, captions, work, recipe, start)
-    stages = course(recipe) if start is None else course(recipe)[-1:]
+    stages = course(recipe) if start is None else course(recipe)[1:]
     if state_path.exists():
         stages = resume(state_path, training, stages)
         say(f"goes on from step {training.step} of the {training.stage}")
@@ -47,15 +50,21 @@ def pretrain(
     return save_base(training.average.module, training.tokenizer, recipe, out)
 
 
-def prepared(photos: np.ndarray, captions: list[list[str]], work: Path, recipe: Recipe, start: Path | None) -> Training:
+def prepared(photos: torch.Tensor, captions: list[list[str]], work: Path, recipe: Recipe, start: Path | None) -> Training:
     """The training before its first step: a new model, or the one saved in ``start``."""
+    device = best_device()
     words = kept_words(work / "words.json", captions, recipe)
     if start is None:
         model, tokenizer = build_model(recipe), kept_tokenizer(work / "tokenizer", captions, recipe)
     else:
         opened = load(str(start), torch.device("cpu"))
         model, tokenizer = opened.model, opened.tokenizer
-    return Training(recipe, model, WordsHead(recipe.width, words), tokenizer, photos, captions)
+    heads = WordsHead(recipe.width, words).to(device), TaughtHead(recipe.width).to(device)
+    references = max(map(len, captions))
+    shelves = (Shelf(len(photos), references, device), Shelf(recipe.kept, REFERENCES, device))
+    training = Training(recipe, model.to(device), *heads, tokenizer, captions, *shelves, device)
+    training.put(training.photos, photos, captions)
+    return training
 
 
 def kept_tokenizer(folder: Path, captions: list[list[str]], recipe: Recipe):
@@ -79,7 +88,7 @@ def save_base(model, tokenizer, recipe: Recipe, out: Path) -> Path:
     """Half-precision weights, tokenizer and image processor in one folder that `from_pretrained` opens."""
     model.config.text_config.hidden_dropout_prob = 0.0
     with files.whole_folder(out) as folder:
-        model.half().save_pretrained(folder)
+        copy.deepcopy(model).cpu().bfloat16().save_pretrained(folder)
         build_processor(tokenizer, recipe).save_pretrained(folder)
         files.write_json(folder / "recipe.json", asdict(recipe))
     return out

@@ -96,10 +96,10 @@ class WordsHead(nn.Module):
                     wanted[row, self.index[word]] += 2 / len(group)
         return wanted.clamp(max=1)
 
-    def loss(self, features: torch.Tensor, texts: list[list[str]]) -> torch.Tensor:
-        """Binary cross-entropy summed over words, mean over images; features [n, patches + 1, width]."""
+    def loss(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy summed over words, mean over images; features [n, patches + 1, width], targets [n, words]."""
         scores = self.linear(self.norm(features.float().mean(1)))
-        return F.binary_cross_entropy_with_logits(scores, self.targets(texts), reduction="sum") / len(texts)
+        return F.binary_cross_entropy_with_logits(scores.float(), targets, reduction="sum") / len(targets)
 
 
 def frequent_words(captions: list[list[str]], count: int) -> list[str]:
@@ -109,15 +109,15 @@ def frequent_words(captions: list[list[str]], count: int) -> list[str]:
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 [n, h, w, 3] to float [n, 3, h, w] with CLIP's mean and deviation, as BLIP's image processor does."""
+    """[n, 3, h, w], 0 to 255, with CLIP's mean and deviation, as BLIP's image processor has them."""
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-    mean, deviation = torch.tensor(OPENAI_CLIP_MEAN), torch.tensor(OPENAI_CLIP_STD)
-    return ((pixels.float() / 255 - mean) / deviation).permute(0, 3, 1, 2).contiguous()
+    mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
+    return (pixels / 255 - mean) / deviation
 
 
 def encode_texts(tokenizer, texts: list[str]) -> torch.Tensor:
     """Token ids [n, longest]: [DEC] words [SEP], then pads."""
-    rows = [[DEC, *tokenizer(text, add_special_tokens=False)["input_ids"][:60], SEP] for text in texts]
+    rows = [[DEC, *ids[:60], SEP] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     longest = max(map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])

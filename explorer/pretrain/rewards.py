@@ -28,12 +28,12 @@ def draw_captions(model, features: torch.Tensor, count: int, start: int, end: in
     features [n, patches, width].
     """
     features = features.repeat_interleave(count, 0)
-    ids = torch.full((len(features), 1), start)
+    ids = torch.full((len(features), 1), start, device=features.device)
     return model.text_decoder.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         encoder_hidden_states=features,
-        encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long),
+        encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=features.device),
         max_new_tokens=LONGEST,
         do_sample=True,
         top_k=0,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from explorer.pretrain.rewards import advantages, draw_captions, score_loss
+from explorer.pretrain.stages import precision
 
 
 def test_a_caption_is_measured_against_the_others_of_its_image():
@@ -53,3 +54,16 @@ def test_drawn_captions_differ_and_begin_with_the_start_token(blip):
     ids = draw_captions(captioner.model, features, 4, captioner.start, captioner.end, captioner.tokenizer.pad_token_id)
     assert ids.shape[0] == 8 and set(ids[:, 0].tolist()) == {captioner.start}
     assert len({tuple(row) for row in ids.tolist()}) > 1
+
+
+def test_weights_that_drew_captions_still_learn_in_half_precision(blip):
+    from explorer.model.captioner import load
+
+    captioner = load(blip)
+    model, pad = captioner.model, captioner.tokenizer.pad_token_id
+    features = captioner.encode_pixels(torch.randn(2, 3, *[model.config.vision_config.image_size] * 2)).detach()
+    with precision(torch.device("cpu"), torch.bfloat16):
+        ids = draw_captions(model, features, 2, captioner.start, captioner.end, pad)
+        score_loss(model, features, ids, torch.tensor([1.0, -1.0, 0.5, -0.5]), pad).backward()
+    query = next(weight for name, weight in model.named_parameters() if name.endswith("attention.self.query.weight"))
+    assert query.grad is not None and query.grad.abs().sum() > 0
