@@ -116,11 +116,18 @@ class Quotas:
                 self.under_way[what].remove(key)
 
 
-class Disk:
-    """How full the folders of a page are, measured again when the last measure is older than ``seconds``."""
+FULL = "The disk of this public page is full: its owners have to delete something first; meanwhile, run the explorer on your machine"
+FULL_ROOM = "Your private room is full: delete a run or a dataset in it first"
 
-    def __init__(self, limit: int, *folders: Path, seconds: float = 30):
-        self.limit, self.folders, self.seconds = limit, folders, seconds
+
+class Disk:
+    """How full the folders of a page are, measured again when the last measure is older than ``seconds``.
+
+    ``full``: the sentence that refuses more.
+    """
+
+    def __init__(self, limit: int, *folders: Path, full: str = FULL, seconds: float = 30):
+        self.limit, self.folders, self.full, self.seconds = limit, folders, full, seconds
         self.measured, self.used = float("-inf"), 0
 
     def check(self, more: int = 0) -> None:
@@ -128,10 +135,7 @@ class Disk:
         if time.monotonic() - self.measured > self.seconds:
             self.used, self.measured = sum(map(size_of, self.folders)), time.monotonic()
         if self.used + more > self.limit:
-            raise OverQuota(
-                f"The disk of this public page is full ({self.limit / 1e9:.0f} GB): its owners have to delete something first; "
-                "meanwhile, run the explorer on your machine."
-            )
+            raise OverQuota(f"{self.full} (at most {self.limit / 1e9:.3g} GB).")
         self.used += more
 
 

@@ -28,6 +28,8 @@ class Settings:
     max_images: int = 20_000
     max_disk_bytes: int = 20 * 10**9
     """What a public page may keep on its disk, uploads on their way in included."""
+    max_room_bytes: int = 5 * 10**9
+    """What one owner's private room may hold of it."""
 
     @property
     def public(self) -> bool:

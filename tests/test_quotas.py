@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.quotas import AT_ONCE, HOUR, LIMITS, Disk, Limit, OverQuota, Quotas, size_of
+from explorer.quotas import AT_ONCE, FULL_ROOM, HOUR, LIMITS, Disk, Limit, OverQuota, Quotas, size_of
 
 
 class Clock:
@@ -92,3 +92,9 @@ def test_a_full_disk_is_told_before_more_comes(tmp_path):
     disk.check(1000)
     with pytest.raises(OverQuota, match="disk of this public page is full"):
         disk.check(1000)
+
+
+def test_a_private_room_has_its_share_of_the_disk_and_says_whose_is_full(tmp_path):
+    (tmp_path / "run").write_bytes(b"x" * 1500)
+    with pytest.raises(OverQuota, match="Your private room is full: delete a run or a dataset"):
+        Disk(1000, tmp_path, full=FULL_ROOM).check()

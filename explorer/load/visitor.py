@@ -167,9 +167,11 @@ class Visitor:
             return False
         image, column = self.draw.choice(cells)
         await self._happen("comparison", "act", act="choose", image=image, column=column)
+        return image, column
 
     async def flag(self):
-        if await self.choose() is False:
+        """Choose a caption and press a reason; what a filter has hidden meanwhile, for another's undo, is left alone."""
+        if await self.choose() not in self._cells():
             return False
         await self._happen("comparison", "act", act="key", value=self.draw.choice(REASON_KEYS))
 

@@ -52,5 +52,5 @@ def advised(cuda: bool, again: bool) -> Recipe:
     """
     recipe = Recipe() if cuda else replace(Recipe(), sight_batch=48, batch=48, drawn=16, fresh=8, kept=20_000, score_batch=32, score_drawn=8)
     if again:
-        recipe = replace(recipe, teacher="", words=0, rate=6e-4, vision_share=0.3, sentence_steps=3600, score_steps=150)
+        recipe = replace(recipe, teacher="", words=0, rate=6e-4, vision_share=0.3, sentence_steps=3000, score_steps=120)
     return recipe

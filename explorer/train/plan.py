@@ -8,14 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
-import psutil
-
-from explorer import lazy
+from explorer import lazy, processes
 from explorer.data import dataset as datasets
 from explorer.data import sources
 from explorer.data.dataset import Dataset, Example
@@ -31,8 +28,6 @@ BASES = (DEFAULT_BASE, "Salesforce/blip-image-captioning-base", "Salesforce/blip
 
 
 PROJECT = Path(__file__).resolve().parents[2]
-BESIDE = 10
-"""The niceness of drawing ahead: done soon on a quiet machine, and hardly felt on a busy one."""
 _drawing = threading.Lock()
 _ahead: dict[Path, subprocess.Popen] = {}
 
@@ -124,9 +119,9 @@ def draw_ahead(workspace: Workspace) -> None:
     with _drawing:
         if not folder.is_dir() and folder not in _ahead:
             command, quiet = [sys.executable, "-m", "explorer.scenes", str(folder), "--for-parent"], subprocess.DEVNULL
-            child = _ahead[folder] = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
-            with suppress(psutil.Error):
-                psutil.Process(child.pid).nice(BESIDE)
+            apart = dict(stdout=quiet, stderr=quiet, start_new_session=True)  # so that giving way reaches it
+            child = _ahead[folder] = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, **apart)
+            processes.give_way(child.pid)
 
 
 def example_rows(examples: Sequence[Example], split: str) -> list[dict]:

@@ -17,7 +17,7 @@ from explorer.compare.columns import Shelf
 from explorer.data.images import thumbnail_uri
 from explorer.errors import UserError
 from explorer.flag.flags import FlagStore
-from explorer.quotas import Disk, Quotas
+from explorer.quotas import FULL_ROOM, Disk, Quotas
 from explorer.rights import Person
 from explorer.settings import Settings
 from explorer.train import worker
@@ -29,8 +29,8 @@ from explorer.workspace import Workspace
 class Room:
     """A workspace with its flags and the models in use there."""
 
-    def __init__(self, workspace: Workspace):
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, disk: Disk | None = None):
+        self.workspace, self.disk = workspace, disk
         self.flags = FlagStore(workspace)
         self.shelf = Shelf(workspace)
 
@@ -79,7 +79,8 @@ class Context:
         with self.lock:
             self.rooms.pop(name, None)
             if wanted:
-                self.rooms[name] = Room(self.common.workspace.private_room(name))
+                workspace = self.common.workspace.private_room(name)
+                self.rooms[name] = Room(workspace, Disk(self.settings.max_room_bytes, workspace.root, full=FULL_ROOM))
 
     # -- who
 
@@ -112,6 +113,13 @@ class Context:
         """Long work in here, see `explorer.quotas.Quotas.turn`."""
         return self.quotas.turn(what, self.person.key)
 
+    def room_for(self, more: int = 0) -> None:
+        """Raises UserError when ``more`` bytes do not fit a public page, or the private room of whoever asks."""
+        if self.settings.public:
+            self.disk.check(more)
+            if self.room.disk:
+                self.room.disk.check(more)
+
     def reviewer(self, typed: str | None) -> str:
         """Who signs a flag: what they typed, on a public page who they are. Also whose changes they can take back."""
         return self.person.signature if self.settings.public else (typed or "").strip()
@@ -125,8 +133,7 @@ class Context:
     def starting(self) -> Iterator[None]:
         """Make and start a run in here: one at a time on this machine, whoever it is of. Raises UserError."""
         self.allow("train")
-        if self.settings.public:
-            self.disk.check()
+        self.room_for()
         with worker.one_at_a_time(self.common.workspace):
             for room in self.common.workspace.root.glob("people/*/"):
                 if worker.running(Workspace(room, self.common.workspace.shipped)):

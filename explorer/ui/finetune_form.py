@@ -231,8 +231,7 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
     @told
     def brought(paths):
         context.allow("import")
-        if context.settings.public:
-            context.disk.check(sum(Path(path).stat().st_size for path in paths or ()))
+        context.room_for(sum(Path(path).stat().st_size for path in paths or ()))
         if not paths:
             return gr.skip()
         folder = sources.import_files([Path(p) for p in paths], context.workspace)
@@ -241,8 +240,7 @@ def _wire_data(context: Context, ui: dict, opened: list) -> None:
     @told
     def fetched(source, split, image, caption, progress=gr.Progress()):  # noqa: B008 - gradio's way to show progress
         context.allow("import")
-        if context.settings.public:
-            context.disk.check()
+        context.room_for()
         source = (source or "").strip()
         if sources.is_hub_id(source):
             folder = sources.import_hub(

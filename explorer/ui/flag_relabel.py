@@ -95,6 +95,7 @@ def planned(context: Context, folder: str | None, rule: str) -> relabel.Plan:
 def make_version(context: Context, folder: str | None, rule: str, name: str, who: str) -> Path:
     """Write the relabelled dataset and mark its flags. Raises UserError."""
     plan = planned(context, folder, rule)
+    context.room_for()
     version = relabel.write(plan, context.workspace, (name or "").strip() or None)
     relabel.finish(plan, context.flags, version.name, context.reviewer(who))
     return version

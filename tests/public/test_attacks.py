@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
+from helpers_runs import example, make_images, make_run
 from hostile import HOSTILE
 from PIL import Image
 from visitor import CLIENT_SECRET, TOKEN
@@ -423,6 +424,29 @@ def test_what_an_owner_does_in_private_nobody_else_sees(site):
         assert "grandmas-album" not in other.get("/config").text
     assert ana.does("private", "click")[0]
     assert not site.visitor().does("private", "click")[0]
+
+
+def test_runs_and_flags_of_a_private_room_are_its_owners_alone(site):
+    pictures = make_images(site.place / "album", 3)
+    room = site.home / "people" / "ana"
+    make_run(room, [example(path, ["grandmother in the kitchen"]) for path in pictures], [["an old lady"] * 3] * 2, name="album-run")
+    ana, ben = site.owner("ana"), site.owner("ben")
+    assert ana.does("private", "click")[0]
+    endpoint = ana.event("compare-runs", "change")
+    well, said = ana.does_by_index(endpoint, ana.data(endpoint, compare_runs=["album-run"]))
+    assert well and "an old lady" in said
+    image = json.loads((room / "album-run" / "examples.jsonl").read_text().splitlines()[0])["image_id"]
+    ana.does("comparison", "act", {"act": "choose", "image": image, "column": "album-run@0"}, compare_runs=["album-run"])
+    assert ana.does("flag-button", "click", correction="aunt Rosa, not a lady", compare_runs=["album-run"])[0]
+    assert "aunt Rosa" in (room / "flags.csv").read_text()
+    assert not (site.home / "flags.csv").exists() or "aunt Rosa" not in (site.home / "flags.csv").read_text()
+    for other in (ben, site.visitor()):
+        _, said = other.does_by_index(endpoint, other.data(endpoint, compare_runs=["album-run"]))
+        assert "an old lady" not in said
+        path = json.loads(other.does("download-flags", "click")[1])["data"][0]["path"]
+        assert "aunt Rosa" not in other.get(f"/gradio_api/file={path}").text
+        assert "album-run" not in other.get("/config").text
+    assert ana.does("private", "click")[0]
 
 
 # --- secrets ----------------------------------------------------------------------------------------------
