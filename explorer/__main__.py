@@ -397,7 +397,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("pretrain", pretrain_command, "train the embedded base from nothing")
     one.add_argument("--data", nargs="+", required=True)
     one.add_argument("--out", required=True)
-    one.add_argument("--start", help="a base trained before, to take through the last stage only")
+    one.add_argument("--start", help="a base trained before, to take through sentences and scores again")
     add_bench(command("bench", bench_command, "measure speed beside the usual loop, and quality by method"))
     one = command("space", space_command, "check that this repository will run as a Hugging Face Space, before it is pushed")
     one.add_argument("what", choices=["check"])
@@ -445,7 +445,7 @@ def add_target(one: argparse.ArgumentParser) -> None:
 
 
 def add_bench(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--only", action="append", metavar="PART", help="training, full, captions, beside, growth or quality; may be repeated")
+    one.add_argument("--only", action="append", metavar="PART", help="training, full, captions, beside, opening, growth or quality; may be repeated")
     one.add_argument("--base", help="a BLIP's folder; one of BLIP-base's size with random weights when left out")
     one.add_argument("--images", type=int, default=24, help="drawn images to train on and to caption")
     one.add_argument("--data", help="captioned photos, for quality")

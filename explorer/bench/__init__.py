@@ -1,7 +1,7 @@
 """Bench: how fast the explorer is beside the loop most people copy, on one machine within one run.
 
-    python -m explorer bench                          every part but quality and growth
-    python -m explorer bench --only captions          one part: training, full, captions, beside, growth, quality
+    python -m explorer bench                          every part but opening, growth and quality
+    python -m explorer bench --only captions          one part: training, full, captions, beside, opening, growth, quality
     python -m explorer bench --only quality --data FOLDER
     python -m explorer bench --json table.json
 
@@ -28,6 +28,7 @@ PARTS = {
     "full": "all weights learn: seconds a sample",
     "captions": "captions of base and every epoch",
     "beside": "the page while a run trains",
+    "opening": "how much later than an empty Gradio page it is seen (needs playwright and chromium)",
     "growth": "seconds and memory an image, from few to many images",
     "quality": "CIDEr of the methods on captioned photos (--data)",
 }

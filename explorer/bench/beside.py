@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 import uuid
@@ -18,6 +14,7 @@ from explorer.bench import Row, at_most
 from explorer.bench.setting import PROJECT, Setting
 from explorer.bench.training import default
 from explorer.errors import UserError
+from explorer.server import served
 from explorer.train import worker
 from explorer.train.run import Run
 
@@ -27,7 +24,7 @@ ROUNDS = 12
 def rows(setting: Setting) -> Iterator[Row]:
     if not (setting.home / "default-5").is_dir():
         default(setting, 5)
-    with page(setting) as address:
+    with served(PROJECT, setting.home) as address:
         quiet = handler_seconds(address), photo_seconds(setting)
         with training(setting):
             busy = handler_seconds(address), photo_seconds(setting)
@@ -37,35 +34,6 @@ def rows(setting: Setting) -> Iterator[Row]:
     idle, loaded = (median(seconds) for _, seconds in (quiet, busy))
     measured = f"{idle:.2f} s idle, {loaded:.2f} s while a run trains"
     yield at_most("beside", "captioning a photo in all columns", measured, loaded / idle, 3, "times as long as idle")
-
-
-@contextmanager
-def page(setting: Setting) -> Iterator[str]:
-    """The address of `python app.py` over the bench's workspace."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    more = {"EXPLORER_HOME": str(setting.home), "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=PROJECT, env={**os.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield wait_for(f"http://127.0.0.1:{port}", process)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for(address: str, process: subprocess.Popen) -> str:
-    for _ in range(480):
-        try:
-            urllib.request.urlopen(address, timeout=2)
-            return address
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.25)
-    raise UserError("The page did not start for the bench: start it with python app.py to see why.")
 
 
 @contextmanager

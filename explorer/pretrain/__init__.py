@@ -47,7 +47,7 @@ def pretrain(
         say(f"goes on from step {training.step} of the {training.stage}")
     for stage in stages:
         run_stage(training, stage, state_path, say)
-    return save_base(training.average.module, training.tokenizer, recipe, out)
+    return save_base(training.average.module, training.tokenizer, described(recipe, start), out)
 
 
 def prepared(photos: torch.Tensor, captions: list[list[str]], work: Path, recipe: Recipe, start: Path | None) -> Training:
@@ -84,11 +84,16 @@ def kept_words(path: Path, captions: list[list[str]], recipe: Recipe) -> list[st
     return files.read_json(path)["words"]
 
 
-def save_base(model, tokenizer, recipe: Recipe, out: Path) -> Path:
-    """Half-precision weights, tokenizer and image processor in one folder that `from_pretrained` opens."""
+def described(recipe: Recipe, start: Path | None) -> dict:
+    """The values of ``recipe``, and as "start" those of the training it went on from."""
+    return asdict(recipe) | ({"start": files.read_json(start / "recipe.json")} if start else {})
+
+
+def save_base(model, tokenizer, recipe: dict, out: Path) -> Path:
+    """Half-precision weights, tokenizer, image processor and recipe in one folder that `from_pretrained` opens."""
     model.config.text_config.hidden_dropout_prob = 0.0
     with files.whole_folder(out) as folder:
         copy.deepcopy(model).cpu().bfloat16().save_pretrained(folder)
-        build_processor(tokenizer, recipe).save_pretrained(folder)
-        files.write_json(folder / "recipe.json", asdict(recipe))
+        build_processor(tokenizer, model.config.vision_config.image_size).save_pretrained(folder)
+        files.write_json(folder / "recipe.json", recipe)
     return out

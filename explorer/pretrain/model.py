@@ -72,11 +72,11 @@ def build_model(recipe: Recipe):
     return make_fast(BlipForConditionalGeneration(config))
 
 
-def build_processor(tokenizer, recipe: Recipe):
+def build_processor(tokenizer, side: int):
     from transformers import BlipImageProcessor, BlipProcessor
 
-    side = {"height": recipe.image_size, "width": recipe.image_size}
-    return BlipProcessor(image_processor=BlipImageProcessor(size=side), tokenizer=tokenizer)
+    size = {"height": side, "width": side}
+    return BlipProcessor(image_processor=BlipImageProcessor(size=size), tokenizer=tokenizer)
 
 
 class WordsHead(nn.Module):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 
 import pytest
 
 from explorer import bench
 from explorer.__main__ import main
-from explorer.bench import jobs
+from explorer.bench import jobs, opening
 from explorer.bench.setting import Setting, machine
 from explorer.errors import UserError
 
@@ -59,6 +61,22 @@ def test_growth_compares_each_size_with_the_first(workspace, tiny):
     rows, _ = measured(workspace, tiny, "growth")
     assert [row.work for row in rows] == ["8 images, lora", "16 images, lora: time", "16 images, lora: memory"]
     assert rows[0].goal == "" and rows[1].value > 0
+
+
+@pytest.mark.skipif(not any(map(shutil.which, opening.BROWSERS)), reason="no Chromium on this machine")
+def test_opening_compares_the_page_with_an_empty_one(workspace, tiny):
+    rows, _ = measured(workspace, tiny, "opening")
+    assert [row.work.split(",")[0] for row in rows] == ["until the server answers", "first visit of a new workspace", "later visits"]
+    for row in rows:
+        full, empty = map(float, re.findall(r"([\d.]+) s", row.measured))
+        assert min(full, empty) > 0 and row.value == pytest.approx(full - empty, abs=0.011)
+        assert row.reached == (row.value <= opening.LATER)
+
+
+def test_opening_without_a_browser_says_what_to_install(workspace, tiny, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="install chromium"):
+        measured(workspace, tiny, "opening")
 
 
 def test_quality_says_how_far_each_method_is_from_full(workspace, tiny, shapes):

@@ -104,6 +104,8 @@ def test_a_base_trained_before_can_go_through_the_last_stages_again(photos, tmp_
     assert [line.split(" ")[0] for line in said] == ["6", "sentences", "scores"]
     assert any(not torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
     assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+    recipe = json.loads((second / "recipe.json").read_text())
+    assert recipe["words"] == 0 and recipe["start"] == json.loads((first / "recipe.json").read_text())
 
 
 def test_without_the_teachers_weights_the_sentence_names_what_to_install(photos, tmp_path):
