@@ -68,7 +68,7 @@ def cache_file(shelf: columns.Shelf, run: Run, epoch: int, image_id: str, text: 
     """Where the maps of a caption are kept: apart for a later run of the same name, as captions are."""
     beside = columns.cache_file(shelf.workspace, run, epoch, run.config.decoding)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return shelf.workspace.cache / "heatmaps" / beside.parent.parent.name / f"epoch-{epoch}" / f"{image_id}-{digest}-twice.npz"
+    return shelf.workspace.cache / "heatmaps" / beside.parent.parent.name / f"epoch-{epoch}" / f"{image_id}-{digest}-both.npz"
 
 
 def _read(path: Path) -> tuple[np.ndarray | None, tuple]:

@@ -2,8 +2,9 @@
 
 The map of a word is, summed over layers and over the words so far, the attention to each patch times the positive
 part of the gradient of the word's score by that attention, averaged over heads (Selvaraju et al., "Grad-CAM", 2017,
-as Li et al. apply it to cross-attention in "ALBEF", 2021, and "BLIP", 2022). Of the ways `pointing` measures it
-finds things best. A word of several tokens has the mean of their maps. Patches are coarse, so the picture is looked
+as Li et al. apply it to cross-attention in "ALBEF", 2021, and "BLIP", 2022). To it is added, in equal parts, the plain
+attention of the last layer: on drawn scenes `pointing` finds the two together to hit things more surely than gradients
+alone, whose maps change more from base to base. A word of several tokens has the mean of their maps. Patches are coarse, so the picture is looked
 at twice, the second time moved by half a patch: together the two tell halves of a patch apart.
 """
 
@@ -68,6 +69,11 @@ def weighted_signed(recorded: Recorded) -> torch.Tensor:
     return torch.stack([(attention * gradient).mean(1).sum(1) for attention, gradient in pairs]).sum(0).clamp(min=0)
 
 
+def weighted_and_last(recorded: Recorded) -> torch.Tensor:
+    """Half what had a good influence, half where the last layer looks: each alone misses what the other finds."""
+    return sum(rows / rows.sum(-1, keepdim=True).clamp(min=1e-12) for rows in (weighted(recorded), plain_last(recorded)))
+
+
 METHODS: dict[str, Callable[[Recorded], torch.Tensor]] = {
     "attention, mean of layers": plain,
     "attention, last layer": plain_last,
@@ -76,9 +82,10 @@ METHODS: dict[str, Callable[[Recorded], torch.Tensor]] = {
     "attention x positive gradient, all rows, first layer": lambda recorded: weighted_layers(recorded)[0],
     "attention x positive gradient, all rows, last layer": lambda recorded: weighted_layers(recorded)[-1],
     "attention x positive gradient, all rows, all layers": weighted,
+    "attention x positive gradient, and the last layer's attention": weighted_and_last,
 }
 """Ways to make a map [T, P] of one pass forth and back; the page's is the last one."""
-PAGE = "attention x positive gradient, all rows, all layers"
+PAGE = "attention x positive gradient, and the last layer's attention"
 
 
 def picture_maps(captioner: Captioner, picture: Image.Image, text: str) -> np.ndarray:

@@ -12,7 +12,8 @@ class Recipe:
     ``drawn`` and ``score_drawn`` count drawings among the pictures of a step; ``fresh`` of a step are new, the others
     are taken from the ``kept`` newest. ``teacher`` names the network of teacher.py; empty: none. ``average`` is the
     decay a step of the moving average that is saved. ``vision_share``: the learning rate of the vision tower once it
-    has learned to see, as a share of the others'. ``samples``: captions drawn of each photo in the last stage.
+    has learned to see, as a share of the others'. ``pet_times``: how often a pass shows a photo whose captions name a pet,
+    beside once for any other. ``samples``: captions drawn of each photo in the last stage.
     """
 
     image_size: int = 128
@@ -42,6 +43,7 @@ class Recipe:
     samples: int = 5
     score_rate: float = 1.5e-4
     score_average: float = 0.98
+    pet_times: int = 1
     seed: int = 0
 
 
@@ -52,5 +54,5 @@ def advised(cuda: bool, again: bool) -> Recipe:
     """
     recipe = Recipe() if cuda else replace(Recipe(), sight_batch=48, batch=48, drawn=16, fresh=8, kept=20_000, score_batch=32, score_drawn=8)
     if again:
-        recipe = replace(recipe, teacher="", words=0, rate=6e-4, vision_share=0.3, sentence_steps=3000, score_steps=120)
+        recipe = replace(recipe, teacher="", words=0, rate=6e-4, vision_share=0.3, sentence_steps=3000, score_steps=450, pet_times=3)
     return recipe

@@ -37,6 +37,7 @@ WORDS_WEIGHT = 0.02  # brings the sum over some 900 words to the size of a capti
 TAUGHT_WEIGHT = 0.5  # of the teacher beside the sentences
 DRAWN_WEIGHT = 0.5  # of the drawings' caption loss beside the photos' scores: they are to be kept, not learned
 SAVED_EVERY = 100
+PETS = {"dog", "dogs", "puppy", "puppies", "cat", "cats", "kitten"}
 KEPT = ("model", "head", "taught", "average")
 """Parts of a training that its state on disk holds, beside the optimizer."""
 
@@ -61,6 +62,12 @@ class Training:
     @cached_property
     def reward(self) -> Cider:
         return Cider(self.captions)
+
+    @cached_property
+    def walk(self) -> tuple[int, ...]:
+        """The photos of one pass: those whose captions name a pet come ``pet_times`` each."""
+        times = [self.recipe.pet_times if PETS & set(" ".join(group).split()) else 1 for group in self.captions]
+        return tuple(row for row, count in enumerate(times) for _ in range(count))
 
     @cached_property
     def teacher(self) -> Teacher | None:
@@ -291,17 +298,17 @@ def learn(training: Training, stage: Stage, optimizer) -> torch.Tensor:
 def views(training: Training, stage: Stage) -> tuple[Batch, Batch]:
     """The photos, walked through in a fresh order each pass, and the drawings of this step."""
     count, shelf = stage.batch - stage.drawn, training.drawings
-    first, total = (stage.first_view + training.step) * count, training.photos.filled
+    first, total = (stage.first_view + training.step) * count, len(training.walk)
     places = [(place // total, place % total) for place in range(first, first + count)]
-    orders = {turn: photo_order(training.recipe.seed, turn, total) for turn, _ in places}
+    orders = {turn: photo_order(training.recipe.seed, turn, training.walk) for turn, _ in places}
     rows = torch.tensor([orders[turn][place] for turn, place in places], device=training.device)
     chosen = torch.randint(shelf.filled, (stage.drawn,), device=training.device)
     return Batch(training.photos, rows, crop=0.3 if stage.name == "sight" else 0.55), Batch(shelf, chosen, crop=0.85)
 
 
 @lru_cache(maxsize=4)
-def photo_order(seed: int, turn: int, total: int) -> list[int]:
-    return np.random.default_rng([seed, turn]).permutation(total).tolist()
+def photo_order(seed: int, turn: int, walk: tuple[int, ...]) -> list[int]:
+    return np.random.default_rng([seed, turn]).permutation(walk).tolist()
 
 
 def precision(device: torch.device, dtype: torch.dtype | None):

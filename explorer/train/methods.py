@@ -51,7 +51,7 @@ def advise(size: int, cuda: bool) -> Advice:
         method, reason = "lora-vision", f"{millions} on a GPU: LoRA on every layer fits and keeps checkpoints small"
     else:
         method, reason = "lora", f"{millions} without a GPU: the vision tower runs once an image, LoRA learns over its kept features"
-    return Advice(method, reason, 16 if size < SMALL else 8, rate_for(method, size))
+    return Advice(method, reason, 8, rate_for(method, size))
 
 
 def freezes_vision(method: str) -> bool:

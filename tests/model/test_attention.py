@@ -91,7 +91,7 @@ def test_a_word_of_several_tokens_has_the_mean_of_their_maps(captioners):
     text = "a zebra"
     tokens = captioner.ids([text])[0][0].tolist()[1:-1]
     assert len(tokens) > 2
-    rows = attention.on_grid(attention.weighted(attention.record(captioner, features(captioner), tokens)).numpy())
+    rows = attention.on_grid(attention.METHODS[attention.PAGE](attention.record(captioner, features(captioner), tokens)).numpy())
     mean = rows[1:].mean(0)
     assert np.allclose(attention.word_maps(captioner, features(captioner), text)[1], mean / mean.sum(), atol=1e-5)
 
