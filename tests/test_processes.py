@@ -90,13 +90,13 @@ def test_what_is_drawn_ahead_ends_with_the_page_that_asked_for_it_and_leaves_not
     page.stdout.readline()
     drawing = psutil.Process(page.pid).children()
     datasets = tmp_path / "datasets"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while not any(datasets.glob(".scenes.*.part/*")):
         assert time.monotonic() < end
         time.sleep(0.02)
     page.kill()
     page.wait()
-    assert len(drawing) == 1 and psutil.wait_procs(drawing, 20)[1] == []
+    assert len(drawing) == 1 and psutil.wait_procs(drawing, 90)[1] == []
     assert list(datasets.iterdir()) == []
 
 
