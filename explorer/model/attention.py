@@ -4,8 +4,9 @@ The map of a word is, summed over layers and over the words so far, the attentio
 part of the gradient of the word's score by that attention, averaged over heads (Selvaraju et al., "Grad-CAM", 2017,
 as Li et al. apply it to cross-attention in "ALBEF", 2021, and "BLIP", 2022). To it is added, in equal parts, the plain
 attention of the last layer: on drawn scenes `pointing` finds the two together to hit things more surely than gradients
-alone, whose maps change more from base to base. A word of several tokens has the mean of their maps. Patches are coarse, so the picture is looked
-at twice, the second time moved by half a patch: together the two tell halves of a patch apart.
+alone, whose maps change more from base to base. A word of several tokens has the mean of their maps. Patches are
+coarse, so the picture is looked at twice, the second time moved by half a patch: together the two tell halves of a
+patch apart.
 """
 
 from __future__ import annotations

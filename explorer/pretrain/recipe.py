@@ -12,8 +12,8 @@ class Recipe:
     ``drawn`` and ``score_drawn`` count drawings among the pictures of a step; ``fresh`` of a step are new, the others
     are taken from the ``kept`` newest. ``teacher`` names the network of teacher.py; empty: none. ``average`` is the
     decay a step of the moving average that is saved. ``vision_share``: the learning rate of the vision tower once it
-    has learned to see, as a share of the others'. ``pet_times``: how often a pass shows a photo whose captions name a pet,
-    beside once for any other. ``samples``: captions drawn of each photo in the last stage.
+    has learned to see, as a share of the others'. In the last stage a pass shows photos
+    whose captions name a pet ``pet_times``, others once, and ``samples`` captions are drawn of each.
     """
 
     image_size: int = 128

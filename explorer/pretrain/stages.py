@@ -65,7 +65,7 @@ class Training:
 
     @cached_property
     def walk(self) -> tuple[int, ...]:
-        """The photos of one pass: those whose captions name a pet come ``pet_times`` each."""
+        """The photos of one pass of the last stage: those whose captions name a pet come ``pet_times`` each."""
         times = [self.recipe.pet_times if PETS & set(" ".join(group).split()) else 1 for group in self.captions]
         return tuple(row for row, count in enumerate(times) for _ in range(count))
 
@@ -298,9 +298,10 @@ def learn(training: Training, stage: Stage, optimizer) -> torch.Tensor:
 def views(training: Training, stage: Stage) -> tuple[Batch, Batch]:
     """The photos, walked through in a fresh order each pass, and the drawings of this step."""
     count, shelf = stage.batch - stage.drawn, training.drawings
-    first, total = (stage.first_view + training.step) * count, len(training.walk)
+    walk = training.walk if stage.name == "scores" else tuple(range(training.photos.filled))
+    first, total = (stage.first_view + training.step) * count, len(walk)
     places = [(place // total, place % total) for place in range(first, first + count)]
-    orders = {turn: photo_order(training.recipe.seed, turn, training.walk) for turn, _ in places}
+    orders = {turn: photo_order(training.recipe.seed, turn, walk) for turn, _ in places}
     rows = torch.tensor([orders[turn][place] for turn, place in places], device=training.device)
     chosen = torch.randint(shelf.filled, (stage.drawn,), device=training.device)
     return Batch(training.photos, rows, crop=0.3 if stage.name == "sight" else 0.55), Batch(shelf, chosen, crop=0.85)
