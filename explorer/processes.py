@@ -1,4 +1,4 @@
-"""Processes on one machine: which is which, which gives way, which ends with which, and memory handed back.
+"""Processes on one machine: which is which, which gives way, and which ends with which.
 
 A pid alone can be somebody else's by now, and a wall clock can be set back.
 """
@@ -6,10 +6,8 @@ A pid alone can be somebody else's by now, and a wall clock can be set back.
 from __future__ import annotations
 
 import _thread
-import ctypes
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,22 +72,3 @@ def end_with_parent() -> None:
         _thread.interrupt_main()
 
     threading.Thread(target=listen, daemon=True).start()
-
-
-def hand_memory_back(every: float = 20.0) -> None:
-    """Give what this process has freed back to the system, every so many seconds, as long as it lives.
-
-    glibc keeps freed memory in a heap for each of a server's threads, so that one that answers many people grows for
-    long. Where the C library has no `malloc_trim`, nothing is done.
-    """
-    trim = None
-    with suppress(OSError, TypeError, AttributeError):
-        trim = ctypes.CDLL(None).malloc_trim
-
-    def work() -> None:
-        while True:
-            time.sleep(every)
-            trim(0)
-
-    if trim is not None:
-        threading.Thread(target=work, daemon=True).start()

@@ -5,7 +5,6 @@ python -m pytest tests/test_processes.py
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
@@ -98,28 +97,3 @@ def test_what_is_drawn_ahead_ends_with_the_page_that_asked_for_it_and_leaves_not
     page.wait()
     assert len(drawing) == 1 and psutil.wait_procs(drawing, 90)[1] == []
     assert list(datasets.iterdir()) == []
-
-
-FREED = """
-import sys, time, psutil
-from explorer import processes
-if sys.argv[1] == "hands back": processes.hand_memory_back(every=0.1)
-held, pins = [], []
-for _ in range(2000):
-    held.append(bytearray(100_000)); pins.append(bytearray(600))
-me, full = psutil.Process(), psutil.Process().memory_info().rss
-del held
-end = time.monotonic() + 5
-while time.monotonic() < end and me.memory_info().rss > 0.5 * full: time.sleep(0.05)
-print(me.memory_info().rss / full)
-"""
-
-
-def test_what_a_long_living_process_has_freed_goes_back_to_the_system():
-    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
-        pytest.skip("the C library of this machine has no malloc_trim")
-    kept = {
-        way: float(subprocess.run([sys.executable, "-c", FREED, way], cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
-        for way in ("hands back", "keeps")
-    }
-    assert kept["hands back"] < 0.5 < kept["keeps"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
-from explorer import machine, processes
+from explorer import machine
 from explorer.hub import durable
 from explorer.hub.client import HubError
 from explorer.quotas import QUEUE
@@ -102,7 +102,6 @@ def launch(settings: Settings, **options) -> None:
 
 def serve(page: gr.Blocks, settings: Settings, options: dict) -> None:
     plan.draw_ahead(page.context.workspace)
-    processes.hand_memory_back()
     gate = {"rules": settings.rules, "quotas": page.context.quotas, "disk": page.context.disk, "max_upload": settings.max_upload_bytes}
     page.launch(
         theme=gr.themes.Default(

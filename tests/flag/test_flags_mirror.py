@@ -50,14 +50,15 @@ def large(store, monkeypatch):
 
 
 def flagger(workspace, name: str, count: int) -> subprocess.Popen:
-    at_once = count * PROCESSES // 4  # so that both ways to write the CSV are taken
+    at_once = EACH * PROCESSES // 4  # so that both ways to write the CSV are taken
     command = [sys.executable, "-c", FLAGGER, str(workspace.root), name, str(count), str(at_once)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
 def test_of_eight_processes_with_one_killed_every_acknowledged_flag_is_kept_once(workspace, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    workers = [flagger(workspace, str(number), EACH) for number in range(PROCESSES)]
+    counts = [1000 * EACH] + [EACH] * (PROCESSES - 1)  # the first is still at work whenever it is killed
+    workers = [flagger(workspace, str(number), count) for number, count in enumerate(counts)]
     told: list[list[str]] = [[] for _ in workers]
     listeners = [
         threading.Thread(target=lambda w=worker, t=lines: t.extend(line.strip() for line in w.stdout))
