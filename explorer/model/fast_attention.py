@@ -7,7 +7,7 @@ caption's work (577 patches against a dozen words), and they depend on the image
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import MethodType
 
@@ -18,8 +18,11 @@ from torch.nn import functional as F
 from explorer.model.mixture import LowRank, mixture_of
 
 
-def make_fast(model: nn.Module) -> nn.Module:
-    """Fused attention in the vision tower, and cross-attention that can share images; of other models nothing changes."""
+def make_fast(model: nn.Module, half: torch.dtype | None = None) -> nn.Module:
+    """Fused attention in the vision tower, and cross-attention that can share images; of other models nothing changes.
+
+    ``half``: the precision to compute an image's keys and values in, whatever the words about it are computed in.
+    """
     from transformers.models.blip.modeling_blip import BlipAttention
 
     for module in model.modules():
@@ -27,7 +30,7 @@ def make_fast(model: nn.Module) -> nn.Module:
             module.forward = MethodType(_see, module)
     for layer in _layers(model):
         module = layer.crossattention.self
-        module.shared, module.apart = None, module.forward
+        module.shared, module.apart, module.image_type = None, module.forward, half
         module.forward = partial(_cross, module)
         layer.fed_whole, layer.feed_forward_chunk = layer.feed_forward_chunk, MethodType(_feed, layer)
     return model
@@ -88,6 +91,7 @@ class Shared:
         self.features, self.owner = features, owner
         self.words = mask == 1 if mask is not None and not bool(mask.all()) else None
         self.seen: dict[nn.Module, tuple] = {}
+        self.projected: dict[LowRank, torch.Tensor] = {}
         self.placed: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def attend(self, layer: nn.Module, query: torch.Tensor) -> torch.Tensor:
@@ -98,7 +102,7 @@ class Shared:
         if images * most > rows:  # a row of zeros fills the places of images with fewer captions
             query = torch.cat([query, query.new_zeros(1, length, heads, size)])
         packed = query[slots.flatten()].view(images, most * length, heads, size).transpose(1, 2)
-        key, value = self.keys_and_values(layer)
+        key, value = self.keys_and_values(layer, query.dtype)
         if self.divided(layer.key) is None and self.divided(layer.value) is None:
             chance = layer.dropout.p if layer.training else 0.0
             found = F.scaled_dot_product_attention(packed, key, value, dropout_p=chance)
@@ -121,12 +125,14 @@ class Shared:
             self.placed[rows] = slots, back
         return self.placed[rows]
 
-    def keys_and_values(self, layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    def keys_and_values(self, layer: nn.Module, kind: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """Each [images, heads, patches, size]; where adapters share the images, the base's part alone."""
         if layer not in self.seen:
             plain = [part if self.divided(part) is None else part.base_layer for part in (layer.key, layer.value)]
             shape = (layer.num_attention_heads, layer.attention_head_size)
-            self.seen[layer] = tuple(part(self.features).unflatten(-1, shape).transpose(1, 2) for part in plain)
+            with torch.autocast(self.features.device.type, layer.image_type) if layer.image_type else nullcontext():
+                found = [part(self.features).to(kind) for part in plain]
+            self.seen[layer] = tuple(part.unflatten(-1, shape).transpose(1, 2).contiguous() for part in found)
         return self.seen[layer]
 
     def divided(self, part: nn.Module) -> LowRank | None:
@@ -144,17 +150,23 @@ class Shared:
         """
         scores = query @ key.transpose(-1, -2)
         if (low := self.divided(layer.key)) is not None:
-            scores = scores + self.low_rank(low, query, lambda q, up, down: (q @ up) @ down.transpose(-1, -2))
+            scores = scores + self.low_rank(low, query, ("aihns,ahsr->aihnr", "aihnr,aipr->aihnp"))
         chances = (scores * layer.attention_head_size**-0.5).softmax(-1)
         found = chances @ value
         if (low := self.divided(layer.value)) is not None:
-            found = found + self.low_rank(low, chances, lambda p, up, down: (p @ down) @ up.transpose(-1, -2))
+            found = found + self.low_rank(low, chances, ("aihnp,aipr->aihnr", "aihnr,ahsr->aihns"))
         return found
 
-    def low_rank(self, low: LowRank, packed: torch.Tensor, product) -> torch.Tensor:
-        """``product`` of packed [images, heads, adapters * n, any], up [.., size, rank], down [.., patches, rank], adapter by adapter."""
+    def low_rank(self, low: LowRank, packed: torch.Tensor, products: tuple[str, str]) -> torch.Tensor:
+        """Two ``products`` of packed [images, heads, adapters * n, any] with the adapters' matrices, adapter by adapter.
+
+        In them a is adapters, i images, h heads, n rows, s a head's size, p patches, r the rank.
+        """
         count, heads = len(low.down), packed.shape[1]
-        split = packed.unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
-        up = low.up.unflatten(1, (heads, -1))[:, None]  # [adapters, 1, heads, size, rank]
-        down = (self.features @ low.down[:, None].transpose(-1, -2))[:, :, None]  # [adapters, images, 1, patches, rank]
-        return product(split, up, down).permute(1, 2, 0, 3, 4).flatten(2, 3)
+        found = packed.unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
+        if low not in self.projected:  # the same for every word
+            self.projected[low] = self.features @ low.down[:, None].transpose(-1, -2)
+        matrices = {"ahsr": low.up.unflatten(1, (heads, -1)), "aipr": self.projected[low]}
+        for product in products:
+            found = torch.einsum(product, found, matrices[product[6:10]])
+        return found.permute(1, 2, 0, 3, 4).flatten(2, 3)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LowRank:
     """One layer's matrices under each adapter: down [adapters, rank, in], up [adapters, out, rank], scaled; zeros where it has none."""
 

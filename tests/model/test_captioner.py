@@ -254,6 +254,33 @@ def test_captions_of_one_image_share_its_keys_and_score_as_alone(captioner):
     assert torch.allclose(together[mask == 1], alone[mask == 1], atol=1e-5)
 
 
+@pytest.fixture
+def talkative(blip):
+    """A BLIP on a CPU that says six words, whatever it sees."""
+    found = load(blip, torch.device("cpu"))
+    with torch.no_grad():
+        found.model.text_decoder.cls.predictions.bias[found.end] = -100
+    return found
+
+
+def test_words_are_chosen_in_full_precision_on_a_cpu_whatever_the_tower_works_in(talkative):
+    features = torch.randn(4, 16, 32, generator=torch.Generator().manual_seed(0))
+    expected = talkative.caption(features, Decoding(max_tokens=6))
+    talkative.dtype = torch.bfloat16
+    assert talkative.caption(features, Decoding(max_tokens=6)) == expected and all(caption.words for caption in expected)
+
+
+def test_keys_and_values_of_an_image_are_computed_in_half_precision_where_that_is_faster(talkative):
+    features = torch.randn(4, 16, 32, generator=torch.Generator().manual_seed(0))
+    expected = talkative.caption(features, Decoding(max_tokens=6))
+    for layer in (module for module in talkative.model.modules() if hasattr(module, "image_type")):
+        layer.image_type = torch.bfloat16
+    found = talkative.caption(features, Decoding(max_tokens=6))
+    assert [caption.text for caption in found] == [caption.text for caption in expected]
+    chances, others = ([p for caption in said for p in caption.probabilities] for said in (found, expected))
+    assert chances != others and chances == pytest.approx(others, abs=0.02)
+
+
 def test_blip_says_what_transformers_own_generate_says(blip):
     from transformers import BlipForConditionalGeneration
 
