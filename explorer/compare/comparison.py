@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from statistics import mean
 
@@ -377,7 +378,11 @@ def build(
 
 
 def first_columns(columns: Sequence[Column], room: int = 6) -> list[Column]:
-    """The columns to begin with: all, or of a longer list the base and the last epoch of each run with even steps between."""
+    """The columns to begin with: all, or of a longer list the base and the last epoch of each run with even steps between.
+
+    Steps are those of an axis, 1, 2, 5, 10 and so on: while a run learns, a new epoch comes at the right, and those before
+    it seldom go.
+    """
     if len(columns) <= room:
         return list(columns)
     runs = list(dict.fromkeys(column.run for column in columns))
@@ -385,7 +390,8 @@ def first_columns(columns: Sequence[Column], room: int = 6) -> list[Column]:
     found = []
     for run in runs:
         own = [column for column in columns if column.run == run]
-        places = np.linspace(0, len(own) - 1, min(share, len(own))).round().astype(int)
+        steps = (base * 10**power for power in count() for base in (1, 2, 5))
+        places = next(fit for step in steps if len(fit := [*range(0, len(own) - 1, step), len(own) - 1]) <= share)
         found += [own[place] for place in places]
     return found
 

@@ -20,6 +20,9 @@ import httpx
 LOOKS = (2.0, 6.0)
 """Seconds between what is seen and the next press."""
 PATIENCE = 60.0
+KEPT_OPEN = 2.0
+"""Seconds for which an idle connection is used again. The server closes one after 5; where a press meets that moment a
+browser sends it once more by itself, which httpx does not."""
 CELL = re.compile(r'data-act="choose"[^>]*?data-image="([^"]+)"[^>]*?data-column="([^"]+)"')
 CONFIG = "window.gradio_config = "
 """What stands before the page's own description of itself, in the HTML a browser is given."""
@@ -41,7 +44,8 @@ class Answer:
 
 class Visitor:
     def __init__(self, address: str, told: Callable[[Answer], None], seed: int):
-        self.client = httpx.AsyncClient(base_url=str(address), timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=2))
+        limits = httpx.Limits(max_keepalive_connections=2, keepalive_expiry=KEPT_OPEN)
+        self.client = httpx.AsyncClient(base_url=str(address), timeout=PATIENCE, limits=limits)
         self.told, self.draw, self.session = told, random.Random(seed), secrets.token_hex(6)
         self.waiting: dict[str, asyncio.Future] = {}
         self.stream: asyncio.Task | None = None

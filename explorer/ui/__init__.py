@@ -18,6 +18,7 @@ from explorer.train import plan
 from explorer.ui import compare, doors, finetune, flag, html, hub_doors, service
 from explorer.ui.context import Context
 from explorer.ui.gate import Gate
+from explorer.ui.page import Page
 from explorer.workspace import Workspace
 
 TITLE = "Caption explorer"
@@ -25,12 +26,12 @@ INTRO = """<div class="x-title"><h1>Caption explorer</h1><p>Fine-tune a captioni
 epoch says of them, and flag what is wrong.</p></div>"""
 
 
-def build(settings: Settings) -> gr.Blocks:
+def build(settings: Settings) -> Page:
     """The page over the workspace of ``settings``."""
     workspace = Workspace(settings.home)
     workspace.root.mkdir(parents=True, exist_ok=True)
     context = Context(settings, workspace)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
+    with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="head", equal_height=False):
             html.piece(INTRO, elem_id="intro")
             with gr.Row(elem_id="doors"):
@@ -100,7 +101,7 @@ def launch(settings: Settings, **options) -> None:
         sys.exit(f"error: {error}")
 
 
-def serve(page: gr.Blocks, settings: Settings, options: dict) -> None:
+def serve(page: Page, settings: Settings, options: dict) -> None:
     plan.draw_ahead(page.context.workspace)
     gate = {"rules": settings.rules, "quotas": page.context.quotas, "disk": page.context.disk, "max_upload": settings.max_upload_bytes}
     page.launch(

@@ -31,11 +31,15 @@ class Comparisons:
         self.built: OrderedDict[tuple, Comparison] = OrderedDict()
         self.lock = threading.Lock()
 
-    def get(self, runs: list[str], columns: list[str] | None, decoding: Decoding | None) -> Comparison:
-        """The comparison of runs by name with the columns that are put on; those to begin with when none are."""
+    def get(self, runs: list[str], columns: list[str] | None, decoding: Decoding | None, held: str | None = None) -> Comparison:
+        """The comparison of runs by name with the columns that are put on; when none are, those to begin with.
+
+        Among these stays ``held``, in which something is chosen, whatever epochs have come since.
+        """
         whole = self.whole(runs, decoding)
         asked = [Column.from_key(key) for key in columns or () if key in whole.captions]
-        return whole.only(asked or comparisons.first_columns(whole.columns))
+        first = comparisons.first_columns(whole.columns)
+        return whole.only(asked or [column for column in whole.columns if column in first or column.key == held])
 
     def whole(self, runs: list[str], decoding: Decoding | None) -> Comparison:
         """The same with every column the runs offer."""
@@ -106,7 +110,7 @@ class Shown:
     def __init__(self, context: Context, known: Comparisons, chosen: Chosen):
         self.context, self.chosen = context, chosen
         self.whole = known.whole(chosen.runs, chosen.decoding)
-        self.table = known.get(chosen.runs, chosen.state["columns"], chosen.decoding)
+        self.table = known.get(chosen.runs, chosen.state["columns"], chosen.decoding, chosen.state["column"])
 
     @cached_property
     def flagged(self) -> tuple[frozenset[str], frozenset[tuple]]:

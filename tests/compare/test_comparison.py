@@ -288,10 +288,18 @@ def test_words_are_marked_against_the_column_to_the_left_the_reference_or_any_co
 
 def test_a_long_run_begins_with_few_columns_evenly_spaced():
     many = [Column("one", epoch) for epoch in range(21)]
-    assert [column.epoch for column in first_columns(many)] == [0, 4, 8, 12, 16, 20]
+    assert [column.epoch for column in first_columns(many)] == [0, 5, 10, 15, 20]
     two = first_columns(many + [Column("two", epoch) for epoch in range(1, 21)])
     assert [(column.run, column.epoch) for column in two] == [("one", 0), ("one", 10), ("one", 20), ("two", 1), ("two", 11), ("two", 20)]
     assert first_columns(many[:4]) == many[:4]
+
+
+def test_columns_to_begin_with_stay_where_they_are_while_a_run_learns():
+    many = [Column("one", epoch) for epoch in range(41)]
+    seen = [[column.epoch for column in first_columns(many[: epoch + 1])] for epoch in range(1, 41)]
+    assert all(epochs[0] == 0 and epochs[-1] == last and len(epochs) <= 6 for last, epochs in enumerate(seen, 1))
+    lost = [{*before[:-1]} - {*after} for before, after in zip(seen, seen[1:], strict=False)]
+    assert sum(map(bool, lost)) <= 4  # when the steps become longer; the last epoch alone gives way to the next
 
 
 def test_only_settings_that_differ_between_runs_are_told(tmp_path, photos):
