@@ -26,7 +26,7 @@ from explorer.workspace import Workspace
 
 FILTERS = {
     "changed": "the caption differs between the base and a later column",
-    "wrong": "the last column is probably wrong: few of its words are in a reference",
+    "wrong": "the last column is probably wrong: few of its words are in a reference, or its first noun is in none",
     "regressed": "an earlier column was nearer to the references than the last",
     "repeated": "a word comes twice in a row, or many images get the same caption",
     "unfinished": "a caption stops in the middle",
@@ -165,8 +165,16 @@ class Comparison:
         return (most >= 0) & (most != least)
 
     @cached_property
+    def right(self) -> np.ndarray:
+        """[images, columns]: whether a caption is near a reference, and about a thing that one of them names. False where
+        that cannot be said."""
+        strange = [self.findings.strange(key) for key in self.keys]
+        return (np.nan_to_num(self.goodness) >= metrics.RIGHT) & ~np.stack(strange, axis=1) if strange else np.zeros(self.goodness.shape, bool)
+
+    @cached_property
     def wrong(self) -> np.ndarray:
-        return self._last < metrics.RIGHT
+        """Of the last column's captions; nothing is wrong where nothing can be said."""
+        return ~np.isnan(self.goodness[:, -1]) & ~self.right[:, -1]
 
     @cached_property
     def regressed(self) -> np.ndarray:
@@ -233,8 +241,8 @@ class Comparison:
     def learning(self) -> list[str]:
         """For each image when its caption came right: always, learned at ..., forgotten at ..., never; "unknown" where
         there is no reference or no caption. A column without a caption for the image is passed over."""
-        known, right = ~np.isnan(self.goodness), np.nan_to_num(self.goodness) >= metrics.RIGHT
-        histories = [(k.tobytes(), r.tobytes()) for k, r in zip(known, right, strict=True)]
+        known = ~np.isnan(self.goodness)
+        histories = [(k.tobytes(), r.tobytes()) for k, r in zip(known, self.right, strict=True)]
         stories = {history: self._story(history) for history in set(histories)}
         return [stories[history] for history in histories]
 

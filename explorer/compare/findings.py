@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from explorer.model.captions import Caption
-from explorer.scoring import metrics, wording
+from explorer.scoring import metrics, nouns, wording
 
 
 class Findings:
@@ -58,6 +58,25 @@ class Findings:
                         known[caption.text] = metrics.goodness(caption.text, image["references"])
                     out[place, at] = known[caption.text]
         return out
+
+    def nouns(self) -> frozenset[str]:
+        """The nouns of all captions and references, as `nouns.learned` finds them."""
+
+        def learn():
+            said = [caption.text for column in self.captions.values() for caption in column if caption]
+            return nouns.learned([*said, *(text for image in self.images for text in image["references"])])
+
+        return self._once(("nouns",), learn)
+
+    def strange(self, column: str) -> np.ndarray:
+        """Whether each caption is about a thing that none of its image's references names."""
+
+        def find():
+            known = self.nouns()
+            pairs = zip(self.images, self.captions[column], strict=True)
+            return np.array([bool(c and i["references"]) and nouns.strange_subject(c.text, i["references"], known) for i, c in pairs], bool)
+
+        return self._once(("strange", column), find)
 
     def wording(self, column: str) -> np.ndarray:
         """A number a caption, the same for the same words whatever the case and punctuation; -1 for none."""

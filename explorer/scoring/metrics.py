@@ -132,12 +132,6 @@ def goodness(caption: str, references: Sequence[str]) -> float:
     return 0.5 * max(likeness(caption, text) for text in references) + 0.5 * right_words(caption, references)
 
 
-def is_wrong(caption: str, references: Sequence[str]) -> bool:
-    """Whether a caption is probably wrong: its `goodness` is under `RIGHT`. A hint to look, not a verdict:
-    a true caption in words no reference uses counts as wrong too."""
-    return bool(references) and goodness(caption, references) < RIGHT
-
-
 def common(captions: Sequence[str]) -> set[str]:
     """The captions, as plain words, given to at least five images and a twentieth of all: said of everything."""
     counts = Counter(plain(caption) for caption in captions)

@@ -52,6 +52,12 @@ def _enough(found: Counter, uses: Counter, share: float) -> frozenset[str]:
     return frozenset(word for word, count in found.items() if count >= share * uses[word])
 
 
+def strange_subject(caption: str, references: Sequence[str], nouns: frozenset[str]) -> bool:
+    """Whether the first noun of ``caption``, what it is about, is one that no reference uses."""
+    first = next((word for word in tokens(caption) if word in nouns), None)
+    return first is not None and stem(first) not in {stem(word) for text in references for word in tokens(text)}
+
+
 def unsupported(caption: str, references: Sequence[str], nouns: frozenset[str]) -> list[str]:
     """The nouns of ``caption`` that no reference uses, in the singular or the plural.
 

@@ -78,7 +78,7 @@ def learning_html(comparison: Comparison, chosen: str | None) -> str:
         return ""
     most = max(count for _, count in counts)
     bars = "".join(_history_bar(name, count, count / most, name == chosen) for name, count in counts)
-    say = "When each image's caption came near its references: a hint, not a verdict. Press a bar to see its images."
+    say = "When each image's caption came near its references, its first noun among theirs: a hint, not a verdict. Press a bar to see its images."
     return f'<div class="x-history-frame"><div class="x-history" role="group" aria-label="learning history">{bars}</div><p class="x-small">{say}</p></div>'
 
 
