@@ -1,4 +1,18 @@
-"""What speed costs in quality: CIDEr of each method on captioned photos, over several seeds, beside `full`."""
+"""What speed costs in quality: CIDEr of each method on captioned photos, over several seeds, beside `full`.
+
+`python -m explorer bench --only quality --data flickr8k`, blip-mini, three epochs over 400 photos of Flickr8k's training
+split, 100 others scored, split and order drawn by the seed:
+
+    method        three seeds           mean    against full, seed by seed
+    full          0.289 0.347 0.230     0.288
+    decoder       0.254 0.374 0.207     0.278   -0.010 ± 0.033
+    lora          0.203 0.357 0.175     0.245   -0.044 ± 0.049
+    lora-vision   0.206 0.328 0.173     0.236   -0.053 ± 0.032
+
+The frozen tower costs nothing that three seeds can tell; LoRA falls short by a tenth to a fifth. The base has 0.321: it
+was trained on these photos and its last stage rewarded CIDEr itself, so that any of the methods, which learn from words,
+gives some of it back. On drawings, which are new to it, a run gains: see the demo.
+"""
 
 from __future__ import annotations
 
