@@ -64,6 +64,14 @@ class Shelf:
         key, adapter = self.place(run, epoch)
         return self._model(key).use(adapter)
 
+    def seen(self, run: Run, example: dict) -> torch.Tensor:
+        """What the base of ``run`` sees of an example (image_id, path) [1, patches, width]: kept features where there are any.
+
+        Raises ImageError. Hold ``lock``.
+        """
+        captioner, store = self.captioner(run, 0), self._store(self.place(run, 0)[0])
+        return store.get([example]) if store.has(example["image_id"]) else captioner.encode([open_image(Path(example["path"]))])
+
     def groups(self, columns: Sequence[Column]) -> list[list[Column]]:
         """The columns by the model that answers for them, in the order given."""
         found: dict[tuple[str, int], list[Column]] = {}

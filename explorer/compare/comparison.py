@@ -113,8 +113,8 @@ class Comparison:
     captions: dict[str, list[Caption | None]]
     several_runs: bool = False
     decoding: Decoding = field(default_factory=Decoding)
-    gains: np.ndarray | None = None
-    """[images] relevance of the last column's captions, nan where it is not known; None when nothing is."""
+    looked: dict[str, np.ndarray] | None = None
+    """Signals [images] of the last column's captions for which the pictures were looked at; None before that."""
     findings: Findings = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -127,7 +127,7 @@ class Comparison:
         """The same comparison with some of its columns, in that order; what was found out about them is shared and kept."""
         key = ("only", *(column.key for column in columns))
         if key not in self.findings.kept:
-            other = replace(self, columns=list(columns), gains=None)
+            other = replace(self, columns=list(columns), looked=None)
             other.findings = self.findings
             self.findings.kept[key] = other
         return self.findings.kept[key]
@@ -216,11 +216,11 @@ class Comparison:
     def doubt(self) -> np.ndarray:
         """How likely the last column's caption is bad, by signals that need no reference: see triage.py."""
         columns = [self.captions[key] for key in self.keys]
-        return triage.doubts(triage.signals(columns, self.gains)) if columns else np.zeros(len(self.images))
+        return triage.doubts(triage.signals(columns, self.looked)) if columns else np.zeros(len(self.images))
 
-    def tell_relevance(self, gains: np.ndarray | None) -> None:
-        """What has been found out since: the order by doubt takes it in."""
-        self.gains = gains
+    def tell(self, looked: dict[str, np.ndarray]) -> None:
+        """Signals that have been worked out since: the order by doubt takes them in."""
+        self.looked = looked
         self.__dict__.pop("doubt", None)
 
     def marks(self, column: Column, place: int) -> tuple[str, ...]:

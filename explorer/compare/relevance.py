@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from explorer import files, machine
 from explorer.compare import columns
-from explorer.data.images import ImageError, open_image
+from explorer.data.images import ImageError
 from explorer.train.run import Run
 from explorer.workspace import Workspace
 
@@ -81,7 +81,7 @@ def _work_out(shelf: columns.Shelf, run: Run, others: Sequence[dict], missing: S
             captioner = shelf.captioner(run, 0)
             for each in [image, *others]:
                 if each["image_id"] not in features:
-                    features[each["image_id"]] = _features(captioner, each)
+                    features[each["image_id"]] = _features(shelf, run, each)
             own = features[image["image_id"]]
             rest = [features[o["image_id"]] for o in others if o["image_id"] != image["image_id"] and features[o["image_id"]] is not None][:OTHERS]
             if own is not None and rest:
@@ -92,9 +92,9 @@ def _work_out(shelf: columns.Shelf, run: Run, others: Sequence[dict], missing: S
         yield done
 
 
-def _features(captioner: Captioner, image: dict):
+def _features(shelf: columns.Shelf, run: Run, image: dict):
     try:
-        return captioner.encode([open_image(Path(image["path"]))])
+        return shelf.seen(run, image)
     except ImageError:
         return None
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from explorer import files
 from explorer.compare import comparison as comparisons
-from explorer.compare import relevance, scorecard, triage
+from explorer.compare import neighbours, relevance, scorecard, triage
 from explorer.compare.columns import Shelf
 from explorer.compare.comparison import Comparison
 from explorer.errors import UserError
+from explorer.model.captions import Caption
 from explorer.scoring import metrics
 from explorer.train.run import Run
 from explorer.workspace import Workspace
@@ -40,12 +41,25 @@ def last_captions(comparison: Comparison) -> list[tuple[dict, str]]:
     return [(image, caption.text) for image, caption in zip(comparison.images, last, strict=True) if caption]
 
 
-def gains(comparison: Comparison, known: dict[tuple[str, str], relevance.Relevance]) -> np.ndarray | None:
-    """[images] of the last column's captions, nan where it is not known; None when nothing is."""
-    last = comparison.captions[comparison.columns[-1].key] if comparison.columns else []
-    keys = [(image["image_id"], caption.text if caption else "") for image, caption in zip(comparison.images, last, strict=False)]
-    found = np.array([known[key].gain if key in known else np.nan for key in keys], float)
-    return None if not len(found) or np.isnan(found).all() else found
+def look(shelf: Shelf, run: Run, images: Sequence[dict], said: Sequence[tuple[dict, str]]) -> Iterator[tuple[str, int, int]]:
+    """Work out what the scores and the queue need the base for; yields (what, done, total)."""
+    yield from (("relevance", *step) for step in relevance.fill(shelf, run, images, said))
+    yield from (("neighbours", *step) for step in neighbours.fill(shelf, run))
+
+
+def looked(workspace: Workspace, run: Run, images: Sequence[dict], captions: Sequence[Caption | None]) -> dict[str, np.ndarray]:
+    """The signals of triage that need the pictures, of one caption an image, as far as they are worked out."""
+    known = relevance.known(workspace, run, images)
+    keys = [(image["image_id"], caption.text if caption else "") for image, caption in zip(images, captions, strict=True)]
+    found = {
+        "irrelevant": -np.array([known[key].gain if key in known else np.nan for key in keys], float),
+        "unlike neighbours": -neighbours.agreement(run, neighbours.known(workspace, run), images, captions),
+    }
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}
+
+
+def looked_of_last(workspace: Workspace, run: Run, comparison: Comparison) -> dict[str, np.ndarray]:
+    return looked(workspace, run, comparison.images, comparison.captions[comparison.columns[-1].key])
 
 
 def opened(workspace: Workspace, name: str) -> tuple[Run, Comparison]:
@@ -59,12 +73,12 @@ def opened(workspace: Workspace, name: str) -> tuple[Run, Comparison]:
 def describe_triage(workspace: Workspace, name: str) -> Iterator[str]:
     """Lines: how many times chance the queue finds the worst captions, signal by signal; then the first of the queue."""
     run, found = opened(workspace, name)
-    for _ in relevance.fill(Shelf(workspace), run, found.images, last_captions(found)):
+    for _ in look(Shelf(workspace), run, found.images, last_captions(found)):
         pass
     columns = [found.captions[column.key] for column in found.columns]
-    signals = triage.signals(columns, gains(found, relevance.known(workspace, run, found.images)))
+    signals = triage.signals(columns, looked_of_last(workspace, run, found))
     doubt = triage.doubts(signals)
-    yield f"{run.name}, {found.label(found.columns[-1])}: {len(found)} validation images, {len(signals)} signals, none of which reads a reference"
+    yield f"{run.name}, {found.label(found.columns[-1])}: {len(found)} validation images, {len(signals)} signals, none of which reads an image's own references"
     yield from _found_worst(found, signals, doubt)
     yield "first in the queue"
     for place in np.argsort(-doubt, kind="stable")[:10]:

@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-
-from explorer.compare import columns, relevance, triage
+from explorer.compare import columns, review, triage
 from explorer.flag.flags import Choice, FlagStore, flag_id
 from explorer.flag.mistakes import Confusion, confusions, content
 from explorer.model.captions import Caption
@@ -113,9 +111,8 @@ def _doubts(workspace: Workspace, run: Run, rows: list[dict], said: dict[int, di
     """`triage.doubts` by image id, 0 to 1, of the images that have a caption at ``epoch``."""
     rows = [row for row in rows if row["image_id"] in said.get(epoch, {})]
     captions = [[said[e].get(row["image_id"]) for row in rows] for e in sorted(said)]
-    known = relevance.known(workspace, run, rows)
-    gains = np.array([getattr(known.get((row["image_id"], c.text)), "gain", np.nan) for row, c in zip(rows, captions[-1], strict=True)], float)
-    found = triage.doubts(triage.signals(captions, gains if not np.isnan(gains).all() else None)) if rows else []
+    looked = review.looked(workspace, run, rows, captions[-1]) if rows else {}
+    found = triage.doubts(triage.signals(captions, looked)) if rows else []
     return dict(zip((row["image_id"] for row in rows), map(float, found), strict=True))
 
 

@@ -58,10 +58,11 @@ def scores(context: Context, comparison: Comparison) -> Iterator[tuple[str, bool
         yield at_hand, False
         return
     yield html.bar(0, "relevance: loading the base; the other scores are below") + at_hand, True
-    for done, total in relevance.fill(context.shelf, run, comparison.images, review.wanted(comparison)):
+    told = {"relevance": "captions tried on other images", "neighbours": "images looked at, for the order by doubt"}
+    for what, done, total in review.look(context.shelf, run, comparison.images, review.wanted(comparison)):
         if done % 5 == 0 or done == total:
-            yield html.bar(done / total, f"relevance: {done} of {total} captions tried on other images") + at_hand, True
-    comparison.tell_relevance(review.gains(comparison, relevance.known(context.workspace, run, comparison.images)))
+            yield html.bar(done / total, f"{what}: {done} of {total} {told[what]}") + at_hand, True
+    comparison.tell(review.looked_of_last(context.workspace, run, comparison))
     yield card_html(scorecard.card(comparison, relevance.known(context.workspace, run, comparison.images))), False
 
 

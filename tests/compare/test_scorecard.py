@@ -133,7 +133,7 @@ def run(tmp_path, workspace, blip):
 
 def test_triage_prints_how_many_of_the_worst_come_first(workspace, run):
     lines = list(review.describe_triage(workspace, "pets"))
-    assert lines[0].startswith("pets, epoch 1: 24 validation images, 6 signals")
+    assert lines[0].startswith("pets, epoch 1: 24 validation images, 7 signals")
     assert "queue" in lines[1] and "first 5 of 24 hold   5 of the 5 worst by CIDEr: 4.80 times chance" in lines[1]
     assert lines[lines.index("first in the queue") + 1].endswith("a tuba tuba in a tuba")
 

@@ -48,14 +48,14 @@ def test_missing_captions_and_probabilities_say_nothing_and_stand_in_the_middle(
 
 
 def test_no_reference_is_read():
-    """Signals take captions alone: there is nowhere to hand references in."""
-    assert set(triage.WEIGHTS) == {*triage.SIGNALS, "irrelevant"}
+    """Signals take captions alone: there is nowhere to hand an image's references in."""
+    assert set(triage.WEIGHTS) == {*triage.SIGNALS, "irrelevant", "unlike neighbours"}
     assert triage.signals([]) == {} and len(triage.doubts({})) == 0
 
 
-def test_relevance_moves_a_caption_in_the_queue():
+def test_what_was_seen_in_the_pictures_moves_a_caption_in_the_queue():
     columns = [[GOOD, GOOD, GOOD]]
-    doubt = triage.doubts(triage.signals(columns, np.array([1.0, -1.0, 0.5])))
+    doubt = triage.doubts(triage.signals(columns, {"unlike neighbours": np.array([-1.0, 1.0, -0.5])}))
     assert doubt.argmax() == 1 and doubt.argmin() == 0
 
 
