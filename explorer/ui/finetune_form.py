@@ -17,6 +17,8 @@ from explorer.ui.context import Context, told
 from explorer.ui.data_view import data_report
 
 SCENES = "scenes"
+AT_FIRST = methods.advise(0, cuda=False)
+"""What the form holds when the page opens, on the embedded base: advice for a small model, for which torch is not needed."""
 FORM = (
     *("dataset", "base", "method", "epochs", "batch_size", "rate", "images", "share"),
     *("seed", "references", "augment", "best_by", "keep", "patience", "name"),
@@ -73,7 +75,7 @@ def _model_part(context: Context) -> dict:
         elem_id="base",
         info="The embedded base, a checkpoint of a run, a Hub id, or a folder with a captioning model",
     )
-    method = gr.Radio(choices=list(METHODS), value="lora-vision", label="What learns", elem_id="method")
+    method = gr.Radio(choices=list(METHODS), value=AT_FIRST.method, label="What learns", elem_id="method")
     reason = html.piece(elem_id="reason")
     return {"base": base, "method": method, "reason": reason}
 
@@ -82,8 +84,8 @@ def _run_part(context: Context, machine_part) -> dict:
     html.piece('<h2 class="x-heading">3 · Run</h2>')
     with gr.Row():
         epochs = gr.Number(3, label="Epochs", precision=0, minimum=1, maximum=1000, min_width=80, elem_id="epochs")
-        batch_size = gr.Number(16, label="Batch size", precision=0, minimum=1, maximum=1024, min_width=80)
-        rate = gr.Number(3e-3, label="Learning rate", min_width=80)
+        batch_size = gr.Number(AT_FIRST.batch_size, label="Batch size", precision=0, minimum=1, maximum=1024, min_width=80)
+        rate = gr.Number(AT_FIRST.learning_rate, label="Learning rate", min_width=80)
     with gr.Accordion("More", open=False):
         with gr.Row():
             images = gr.Number(0, label="Images to use (0: all)", precision=0, minimum=0, min_width=120)
