@@ -252,7 +252,7 @@ def keep_command(options, workspace: Workspace) -> None:
 
     repo = options.to or Settings.from_environment().keep
     if not repo:
-        raise UserError("Nowhere to keep it: add --to owner/name, or set EXPLORER_KEEP.")
+        raise UserError("Nowhere to keep it: add --to owner/name or a folder, or set EXPLORER_KEEP.")
     keep = Keep(workspace, repo)
     keep.sync()
     print(f"kept in {repo}: {len(keep.here()[0])} flags, {len(keep.state['datasets'])} datasets, {len(keep.state['runs'])} runs")
@@ -380,8 +380,8 @@ def parser() -> argparse.ArgumentParser:
     one = command("push-data", push_data_command, "push a dataset to the Hub, its pictures byte for byte")
     one.add_argument("data", help="a dataset of the workspace, such as a relabelled version, or an image folder")
     add_target(one)
-    one = command("keep", keep_command, "keep flags, relabelled datasets and ended runs in a dataset of the Hub, and bring back what is there")
-    one.add_argument("--to", metavar="OWNER/NAME", help="that of EXPLORER_KEEP when left out")
+    one = command("keep", keep_command, "keep flags, relabelled datasets and ended runs in a dataset of the Hub or a mounted bucket, and bring back what is there")
+    one.add_argument("--to", metavar="PLACE", help="owner/name of a dataset, or a folder; that of EXPLORER_KEEP when left out")
     one = command("score", score_command, "score a base on a captioned dataset")
     one.add_argument("--base", default="blip-mini")
     one.add_argument("--data", required=True)

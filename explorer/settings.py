@@ -3,7 +3,7 @@
 EXPLORER_HOME    the workspace folder (default: checkpoints/ beside app.py)
 EXPLORER_PUBLIC  1 on a page that strangers can open (a Space is one unless this is 0): they compare and flag, only owners start runs
 EXPLORER_OWNERS  Hub names of the owners, separated by commas; on a Space its author is one as well
-EXPLORER_KEEP    a dataset of the Hub, owner/name: flags, relabelled datasets and ended runs are kept there
+EXPLORER_KEEP    a dataset of the Hub, owner/name, or a folder such as a mounted bucket: flags, relabelled datasets and ended runs are kept there
 """
 
 from __future__ import annotations

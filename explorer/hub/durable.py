@@ -1,14 +1,15 @@
-"""A workspace that outlives its machine: flags, ended runs and their datasets kept in a private dataset of the Hub.
+"""A workspace that outlives its machine: flags, ended runs and their datasets kept in another place (see places.py).
 
-    EXPLORER_KEEP=owner/name python app.py
+    EXPLORER_KEEP=owner/name python app.py          a private dataset of the Hub
+    EXPLORER_KEEP=/data/kept python app.py          a folder, such as one in a bucket that is mounted
 
-One `sync` brings what others put there, then commits what changed here: plain commits with their parent named, since
-`CommitScheduler` only appends and knows nothing of what is changed or deleted. Somebody else's commit in between makes
+One `sync` brings what others put there, then puts there what changed here: with the version it is based on named, since
+`CommitScheduler` only appends and knows nothing of what is changed or deleted. Somebody else's change in between makes
 ours fail, and we look again and merge (see merging.py). What waits needs no queue of its own: it is the difference
 between the workspace and .kept/, where what was kept last is noted, so that neither a crash nor a Hub that is down
 loses it.
 
-<repo>/  flags.csv, right.csv, kept.json (what is there, and who it is), datasets/<place>/, runs/<place>/
+<place>/ flags.csv, right.csv, kept.json (what is there, and who it is), datasets/<place>/, runs/<place>/
 .kept/   state.json, flags.csv, right.csv (as kept last), status.json (what the page says)
 """
 
@@ -30,20 +31,21 @@ from pathlib import Path
 from explorer import files
 from explorer.errors import UserError
 from explorer.flag.flags import FlagStore
-from explorer.hub import client, things
+from explorer.hub import things
 from explorer.hub.client import HubError
 from explorer.hub.merging import flags_of, flags_text, merge, right_of, right_text
+from explorer.hub.places import INDEX, MEANWHILE, place_named
 from explorer.hub.things import KINDS, Thing
 from explorer.workspace import NAME, RESERVED, Workspace, free_name
 
-INDEX, TRIES = "kept.json", 6
+TRIES = 6
 
 
 @dataclass
 class There:
-    """The repository as it is: its commit, its files, what its index says is in it, and its flags."""
+    """The other place as it is: its version, its files, what its index says is in it, and its flags."""
 
-    sha: str
+    version: str
     names: list[str]
     index: dict[str, dict]
     flags: str
@@ -52,14 +54,15 @@ class There:
 
 @dataclass
 class Keep:
-    """The keeping of one workspace in one repository. Cheap to make; every change of its notes is on disk."""
+    """The keeping of one workspace in one other place. Cheap to make; every change of its notes is on disk."""
 
     workspace: Workspace
     repo: str
     store: FlagStore = field(init=False)
 
     def __post_init__(self):
-        self.repo = client.check_id(self.repo, "dataset")
+        self.place = place_named(self.repo)
+        self.repo = self.place.name
         self.store = FlagStore(self.workspace)
 
     @property
@@ -110,49 +113,36 @@ class Keep:
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            api = client.connect()
+            self.place.connect()
             for _ in range(TRIES):
                 try:
-                    with client.telling(self.repo, f"keep this workspace in {self.repo}"):
-                        return self._sync(api)
+                    with self.place.telling():
+                        return self._sync()
                 except HubError as error:
-                    if "at the same moment" not in str(error):
+                    if MEANWHILE not in str(error):
                         raise
             raise HubError(f"Could not keep this workspace in {self.repo}: others write there all the time. Try again later.", away=True)
 
-    def _sync(self, api) -> bool:
-        there = self._there(api)
-        self._bring_things(api, there)
+    def _sync(self) -> bool:
+        there = self._there()
+        self._bring_things(there)
         texts = self._bring_flags(there)
-        operations, state = self._changes(there, texts)
-        if operations:
-            done = api.create_commit(self.repo, operations, commit_message="kept", repo_type="dataset", parent_commit=there.sha)
-            there.sha = done.oid
+        put, gone, state = self._changes(there, texts)
+        if put or gone:
+            there.version = self.place.change(put, gone, there.version)
         for name, text in texts.items():
             files.write_text(self.folder / name, text)
-        self._note({**state, "sha": there.sha})
-        return bool(operations)
+        self._note({**state, "sha": there.version})
+        return bool(put or gone)
 
-    def _there(self, api) -> There:
-        """The repository now, made when there is none. Raises HubError when it is somebody's other dataset."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        try:
-            info = api.dataset_info(self.repo, timeout=20)
-        except RepositoryNotFoundError:
-            api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True)
-            info = api.dataset_info(self.repo, timeout=20)
-        names = [file.rfilename for file in info.siblings or []]
+    def _there(self) -> There:
+        """The other place now. Raises HubError when it holds other things."""
+        version, names = self.place.at()
         if INDEX not in names:
-            strange = [name for name in names if name not in (".gitattributes", "README.md")]
-            if strange:
-                raise HubError(f"{self.repo} holds other things, such as {strange[0]}: name another dataset in EXPLORER_KEEP.")
-            return There(info.sha, names, {kind: {} for kind in KINDS}, "", "")
-        with tempfile.TemporaryDirectory() as place:
-            read = {}
-            for name in (INDEX, "flags.csv", "right.csv"):
-                read[name] = _read(Path(api.hf_hub_download(self.repo, name, repo_type="dataset", revision=info.sha, local_dir=place)))
-        return There(info.sha, names, json.loads(read[INDEX]), read["flags.csv"], read["right.csv"])
+            return There(version, names, {kind: {} for kind in KINDS}, "", "")
+        with tempfile.TemporaryDirectory() as work:
+            read = [self.place.read(name, version, Path(work)).decode("utf-8") for name in (INDEX, "flags.csv", "right.csv")]
+        return There(version, names, json.loads(read[0]), *read[1:])
 
     def _bring_flags(self, there: There) -> dict[str, str]:
         """Merge the flags of both sides into the store; the two CSVs that both sides shall have."""
@@ -163,7 +153,7 @@ class Keep:
         self.store.take_over(pairs, [both[key] for key in both.keys() - right.keys()], right.keys() - both.keys())
         return {"flags.csv": flags_text(merged), "right.csv": right_text(both)}
 
-    def _bring_things(self, api, there: There) -> None:
+    def _bring_things(self, there: There) -> None:
         """Fetch what this workspace has never had; what it had and deleted is not fetched again."""
         state = self.state
         found = {(kind, name): Thing(kind, name, things.folder_of(self.workspace, kind, name)) for kind in KINDS for name in self._names(kind)}
@@ -177,7 +167,7 @@ class Keep:
                     state[kind][place] = {"place": place, "stamp": None}
                     continue
                 name = _free(place, self._names(kind))
-                self._fetch(api, there, kind, place, things.folder_of(self.workspace, kind, name), self._moves(entry, state))
+                self._fetch(there, kind, place, things.folder_of(self.workspace, kind, name), self._moves(entry, state))
                 state[kind][name] = {"place": place, "stamp": Thing(kind, name, things.folder_of(self.workspace, kind, name)).stamp}
                 self._note(state)
 
@@ -192,25 +182,22 @@ class Keep:
         data = [(f"{entry['root']}/datasets/{named}", str(self.workspace.datasets / name)) for name in found]
         return [*data, (entry["root"], str(self.workspace.root))]
 
-    def _fetch(self, api, there: There, kind: str, place: str, final: Path, moves: list[tuple[str, str]]) -> None:
-        """A thing of the repository as a folder of the workspace, whole or not at all."""
+    def _fetch(self, there: There, kind: str, place: str, final: Path, moves: list[tuple[str, str]]) -> None:
+        """A thing of the other place as a folder of the workspace, whole or not at all."""
         self.workspace.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.workspace.cache) as part, files.whole_folder(final) as folder:
-            options = {"repo_type": "dataset", "revision": there.sha, "local_dir": part}
-            api.snapshot_download(self.repo, allow_patterns=[f"{kind}/{place}/*"], **options)
-            for path in sorted(Path(part, kind, place).iterdir()):
+            for path in sorted(self.place.fetch(f"{kind}/{place}", there.version, Path(part)).iterdir()):
                 shutil.move(path, folder / path.name)
             things.move_in(folder, moves)
 
-    def _changes(self, there: There, texts: dict[str, str]) -> tuple[list, dict]:
-        """(what to commit, the notes when that is done): things that are new, changed or gone here, and the flags."""
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-        state, index, operations = self.state, json.loads(json.dumps(there.index)), []
+    def _changes(self, there: There, texts: dict[str, str]) -> tuple[dict, list, dict]:
+        """(files to put there by name, names to delete, the notes when that is done): things that are new, changed or gone
+        here, and the flags."""
+        state, index, put, gone = self.state, json.loads(json.dumps(there.index)), {}, []
         for kind, name in self._gone(state):
             place = state[kind].pop(name)["place"]
             if index[kind].pop(place, None):
-                operations.append(CommitOperationDelete(f"{kind}/{place}/", is_folder=True))
+                gone.append(f"{kind}/{place}/")
         for thing in things.find(self.workspace):
             known = state[thing.kind].get(thing.name)
             if known and known["stamp"] == thing.stamp and known["place"] in index[thing.kind]:
@@ -221,15 +208,15 @@ class Keep:
             if data in state["datasets"]:
                 index[thing.kind][place]["data"] = [data, state["datasets"][data]["place"]]
             state[thing.kind][thing.name] = {"place": place, "stamp": thing.stamp}
-            operations += [CommitOperationAdd(f"{thing.kind}/{place}/{name}", path) for name, path in thing.files.items()]
+            put |= {f"{thing.kind}/{place}/{name}": path for name, path in thing.files.items()}
             before = f"{thing.kind}/{place}/"
             old = {name for name in there.names if name.startswith(before)} - {before + name for name in thing.files}
-            operations += [CommitOperationDelete(name) for name in sorted(old)]
+            gone += sorted(old)
         wanted = {**texts, INDEX: json.dumps(index, indent=1, sort_keys=True)}
         now = {"flags.csv": there.flags, "right.csv": there.right, INDEX: json.dumps(there.index, indent=1, sort_keys=True)}
         fresh = INDEX not in there.names
-        operations += [CommitOperationAdd(name, text.encode()) for name, text in wanted.items() if fresh or text != now[name]]
-        return operations, state
+        put |= {name: text.encode() for name, text in wanted.items() if fresh or text != now[name]}
+        return put, gone, state
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -355,5 +342,6 @@ def in_words(told: dict, now: float) -> str:
         return f"{waits[:1].upper()}{waits[1:]} to be kept in {told['repo']} in a moment."
     if told["state"] == "busy":
         return f"Looking for what is kept in {told['repo']}."
-    what = "The Hub does not answer" if told["state"] == "away" else told["text"].rstrip(".")
+    away = told["state"] == "away" and not told["repo"].startswith("/")
+    what = "The Hub does not answer" if away else told["text"].rstrip(".")
     return f"{what}; {waits} and will be tried again. Last kept: {when}."

@@ -69,7 +69,7 @@ def test_one_sitting_from_a_zip_to_a_csv_of_corrected_flags(page, home, tmp_path
     )
     page.get_by_role("tab", name="Fine-tune").click()
     has_text(page, "#live-status", "Finished 3 epochs")
-    assert page.locator("#live-loss .dot").count() == 6
+    assert page.locator("#live-loss .dot").count() == 12  # 32 images, three epochs of them, in batches of 8
     assert page.locator("#live-loss .mark").count() == 4
     assert page.locator("#live-probes ins").count() > 0, "no watched caption changed"
 

@@ -257,7 +257,7 @@ def test_refusals_are_told_and_other_things_are_left_alone(hub, home, monkeypatc
     flag(home, 1)
     hub.add("owner/photos", make_images(tmp_path / "x", 1)[0].parent, "dataset")
     for repo, token, said in (
-        ("owner/photos", TOKEN, "owner/photos holds other things, such as photo-000.png: name another dataset in EXPLORER_KEEP"),
+        ("owner/photos", TOKEN, "owner/photos holds other things, such as photo-000.png: name another place in EXPLORER_KEEP"),
         (REPO, READER, "this token has no right to write to owner"),
         (REPO, None, "There is no Hugging Face token here"),
     ):
