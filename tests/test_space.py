@@ -5,11 +5,15 @@ python -m pytest tests/test_space.py
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer
 
 from explorer import machine, space
 from explorer.__main__ import main
@@ -48,6 +52,27 @@ def test_this_repository_starts_from_what_git_tracks_and_its_front_matter_is_rig
     assert code == 0, told.out + told.err
     assert [line.split()[0] for line in told.out.splitlines()] == ["ok", "ok", "ok", "ok", "not", "not"]
     assert "the page of 3 tabs answers" in told.out
+
+
+def test_the_commands_of_the_readme_push_what_git_tracks_and_nothing_else(tmp_path):
+    if not (PROJECT / ".git").exists():
+        pytest.skip("not a git checkout: what would be pushed is not known")
+    tracked = {path.as_posix(): (PROJECT / path).read_bytes() for path in space.pushed_files(PROJECT) if (PROJECT / path).exists()}
+    for name, data in tracked.items():
+        path = tmp_path / "clone" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    steps = re.search(r"^2\. (.*?)^3\. ", (PROJECT / "README.md").read_text("utf-8"), re.M | re.S).group(1)
+    commands = [" ".join(step.split()).replace("you/", "owner/") for step in re.findall(r"`(hf [^`]+)`", steps)]
+    assert [command.split()[1] for command in commands] == ["auth", "repos", "upload"]
+    with HubServer() as hub:
+        environment = {**os.environ, **hub.environment(tmp_path)}
+        for command in commands[1:]:  # a token is there already
+            program = Path(sys.executable).parent / "hf"
+            done = subprocess.run([program, *command.split()[1:]], cwd=tmp_path / "clone", env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+        pushed = hub.repo("owner/captions", "space").files
+    assert {name: data for name, data in pushed.items() if name != ".gitattributes"} == tracked
 
 
 @pytest.mark.parametrize(
