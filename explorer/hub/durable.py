@@ -342,6 +342,6 @@ def in_words(told: dict, now: float) -> str:
         return f"{waits[:1].upper()}{waits[1:]} to be kept in {told['repo']} in a moment."
     if told["state"] == "busy":
         return f"Looking for what is kept in {told['repo']}."
-    away = told["state"] == "away" and not told["repo"].startswith("/")
+    away = told["state"] == "away" and not Path(told["repo"]).is_absolute()
     what = "The Hub does not answer" if away else told["text"].rstrip(".")
     return f"{what}; {waits} and will be tried again. Last kept: {when}."
