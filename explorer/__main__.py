@@ -445,7 +445,7 @@ def add_target(one: argparse.ArgumentParser) -> None:
 
 
 def add_bench(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--only", action="append", metavar="PART", help="training, full, captions, beside, opening, growth or quality; may be repeated")
+    one.add_argument("--only", action="append", metavar="PART", help="training, full, captions, beside, opening, growth, demo or quality; may be repeated")
     one.add_argument("--base", help="a BLIP's folder; one of BLIP-base's size with random weights when left out")
     one.add_argument("--images", type=int, default=24, help="drawn images to train on and to caption")
     one.add_argument("--data", help="captioned photos, for quality")

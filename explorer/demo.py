@@ -40,12 +40,13 @@ def config(workspace: Workspace) -> RunConfig:
 
 
 def rebuild(workspace: Workspace) -> Iterator[str]:
-    """Make the demo run anew, from the drawing to the scores; yields lines to print."""
+    """Make the demo run anew, from the drawing to the scores; yields lines to print, the last one how much it says as before."""
     from explorer.__main__ import progress_line
     from explorer.train import worker
 
     home = Workspace(workspace.shipped, workspace.shipped)
     folder = plan.scenes_folder(home)
+    before = said(Run(home.root / NAME))
     shutil.rmtree(home.root / NAME, ignore_errors=True)
     run = plan.make_run(home, config(home), datasets.read(folder))
     for progress in worker.work(run, home):
@@ -54,6 +55,23 @@ def rebuild(workspace: Workspace) -> Iterator[str]:
             yield line
     _keep_small(run, folder)
     yield from describe(home)
+    yield alike(before, said(run))
+
+
+def said(run: Run) -> dict[tuple[int, str], str]:
+    """The caption of each (epoch, image) of a run; none where there is no such run."""
+    if not run.folder.is_dir():
+        return {}
+    epochs = range(run.config.epochs + 1)
+    return {(epoch, image): caption.text for epoch in epochs for image, caption in captions.read(run.caption_file(epoch)).items()}
+
+
+def alike(before: dict[tuple[int, str], str], now: dict[tuple[int, str], str]) -> str:
+    """How many captions of ``now`` are those of ``before``, in a sentence."""
+    same = sum(before.get(place) == text for place, text in now.items())
+    return (
+        f"{same} of {len(now)} captions are those of the run it replaces" if before else f"{len(now)} captions; there was no run before it"
+    )
 
 
 def _keep_small(run: Run, folder: Path) -> None:

@@ -69,3 +69,12 @@ def test_a_shipped_checkpoint_still_says_what_was_kept_of_it(tmp_path, epoch):
     again = captioner.caption(captioner.encode([open_image(RUN.folder / row["path"]) for row in rows]), RUN.config.decoding)
     same = sum(kept[row["image_id"]].text == caption.text for row, caption in zip(rows, again, strict=True))
     assert same >= 19
+
+
+def test_a_rebuilding_says_how_many_captions_are_those_of_before(tmp_path):
+    before = demo.said(RUN)
+    assert len(before) == 400 and demo.alike(before, before) == "400 of 400 captions are those of the run it replaces"
+    other = {place: text if place[0] else "a fox" for place, text in before.items()}
+    assert demo.alike(before, other) == "300 of 400 captions are those of the run it replaces"
+    assert demo.said(Run(tmp_path / "demo")) == {}
+    assert demo.alike({}, before) == "400 captions; there was no run before it"

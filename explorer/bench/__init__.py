@@ -1,7 +1,7 @@
 """Bench: how fast the explorer is beside the loop most people copy, on one machine within one run.
 
-    python -m explorer bench                          every part but opening, growth and quality
-    python -m explorer bench --only captions          one part: training, full, captions, beside, opening, growth, quality
+    python -m explorer bench                          every part but opening, growth, demo and quality
+    python -m explorer bench --only captions          one part: training, full, captions, beside, opening, growth, demo, quality
     python -m explorer bench --only quality --data FOLDER
     python -m explorer bench --json table.json
 
@@ -30,6 +30,7 @@ PARTS = {
     "beside": "the page while a run trains",
     "opening": "how much later than an empty Gradio page it is seen (needs playwright and chromium)",
     "growth": "seconds and memory an image, from few to many images",
+    "demo": "the demo's fine-tune, and a photo in all its columns: seconds",
     "quality": "CIDEr of the methods on captioned photos (--data)",
 }
 USUAL = ("training", "full", "captions", "beside")

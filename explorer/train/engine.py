@@ -228,7 +228,8 @@ class Engine:
         """Loss, captions and scores over the validation images that can be opened; the captions are kept."""
         loss_sum = tokens = 0
         found: dict[str, Caption] = {}
-        for part in parts(self.validation, 16):
+        small = self.size < captioners.FULL_PRECISION_BELOW
+        for part in parts(self.validation, 32 if small else 16):  # a small model's words take longer to ask for than to find
             self.heed_stop()
             for kept_part, loss, count, captions in memory.halving(self.ranks.share(part), self._evaluate_batch):
                 loss_sum, tokens = loss_sum + loss, tokens + count

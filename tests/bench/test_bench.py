@@ -9,10 +9,11 @@ import json
 import math
 import re
 import shutil
+from functools import partial
 
 import pytest
 
-from explorer import bench
+from explorer import bench, scenes
 from explorer.__main__ import main
 from explorer.bench import jobs, opening
 from explorer.bench.setting import Setting, machine
@@ -61,6 +62,24 @@ def test_growth_compares_each_size_with_the_first(workspace, tiny):
     rows, _ = measured(workspace, tiny, "growth")
     assert [row.work for row in rows] == ["8 images, lora", "16 images, lora: time", "16 images, lora: memory"]
     assert rows[0].goal == "" and rows[1].value > 0
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    monkeypatch.setattr(scenes, "write", partial(scenes.write, train=12, validation=4, size=48))
+
+
+def test_the_demo_s_fine_tune_is_timed_whole_and_a_photo_in_all_its_columns(workspace, tiny, few_scenes):
+    rows, _ = measured(workspace, tiny, "demo")
+    assert [row.goal for row in rows] == ["at most 90 s", "at most 0.5 s"]
+    assert rows[0].work.startswith("3 epochs over 12 drawn scenes")
+    assert rows[0].value > 1, "a process of its own starts in no less"
+    assert rows[1].work.endswith("the slowest of 4") and 0 < rows[1].value < rows[0].value
+
+
+def test_a_fine_tune_of_the_demo_that_fails_is_no_time(workspace, tiny, few_scenes, tmp_path):
+    with pytest.raises(UserError, match="no-such-base"):
+        measured(workspace, Here(**{**vars(tiny), "base": str(tmp_path / "no-such-base")}), "demo")
 
 
 @pytest.mark.skipif(not any(map(shutil.which, opening.BROWSERS)), reason="no Chromium on this machine")
