@@ -60,7 +60,7 @@ def rebuild(workspace: Workspace) -> Iterator[str]:
 
 def said(run: Run) -> dict[tuple[int, str], str]:
     """The caption of each (epoch, image) of a run; none where there is no such run."""
-    if not run.folder.is_dir():
+    if not (run.folder / "run.json").exists():
         return {}
     epochs = range(run.config.epochs + 1)
     return {(epoch, image): caption.text for epoch in epochs for image, caption in captions.read(run.caption_file(epoch)).items()}

@@ -7,6 +7,8 @@ else made one since.
 
 from __future__ import annotations
 
+import fcntl
+import io
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -80,9 +82,13 @@ class Dataset:
 
 
 class Folder:
-    """A folder on a disk that stays. Things come before what lists them, so that a change that breaks off is never half seen."""
+    """A folder on a disk that stays. Things come before what lists them, so that a change that breaks off is never half seen.
 
-    VERSION = "version"
+    Changes wait for each other by a lock on a file. A mount that knows no locks between machines does not see to that: keep
+    one machine at a time in such a folder.
+    """
+
+    VERSION, LOCK = "version", ".lock"
 
     def __init__(self, path: str):
         self.name, self.root = path, Path(path)
@@ -104,7 +110,8 @@ class Folder:
 
     def at(self) -> tuple[str, list[str]]:
         mark = self.root / self.VERSION
-        found = [path for path in self.root.rglob("*") if path.is_file() and path.suffix != ".part" and path != mark]
+        own = mark, self.root / self.LOCK
+        found = [path for path in self.root.rglob("*") if path.is_file() and path.suffix != ".part" and path not in own]
         names = sorted(path.relative_to(self.root).as_posix() for path in found)
         if not mark.exists():
             refuse_others(self.name, names)
@@ -117,17 +124,18 @@ class Folder:
         return Path(shutil.copytree(self.root / folder, work / folder))
 
     def change(self, put: dict[str, Path | bytes], gone: list[str], version: str) -> str:
-        if self.at()[0] != version:
-            raise HubError(f"Could not keep this workspace in {self.name}: somebody else changed it {MEANWHILE}. Try again.", away=True)
-        for name, what in put.items():  # what lists the things comes last in ``put``
-            target = self.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.write_bytes(target, what if isinstance(what, bytes) else Path(what).read_bytes())
-        for name in gone:
-            self._delete(name, put)
-        fresh = secrets.token_hex(8)
-        files.write_text(self.root / self.VERSION, fresh)
-        return fresh
+        with open(self.root / self.LOCK, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (self.root / self.VERSION).read_text("utf-8") != version:
+                raise HubError(f"Could not keep this workspace in {self.name}: somebody else changed it {MEANWHILE}. Try again.", away=True)
+            for name, what in put.items():  # what lists the things comes last in ``put``
+                with files.whole_file(self.root / name) as file, io.BytesIO(what) if isinstance(what, bytes) else open(what, "rb") as source:
+                    shutil.copyfileobj(source, file)
+            for name in gone:
+                self._delete(name, put)
+            fresh = secrets.token_hex(8)
+            files.write_text(self.root / self.VERSION, fresh)
+            return fresh
 
     def _delete(self, name: str, put: dict) -> None:
         """A file, or of a folder all that was not put anew."""

@@ -6,7 +6,9 @@ python -m pytest tests/hub/test_places.py
 from __future__ import annotations
 
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,19 +103,38 @@ def test_a_folder_of_other_things_is_left_alone(home, bucket):  # noqa: F811
     assert content(Path(bucket)) == {"thesis.txt": b"years of work"} and Keep(home, bucket).waiting() == 1
 
 
+def test_of_changes_at_one_moment_one_is_made_and_the_others_are_told(bucket):
+    folder = Folder(bucket)
+    folder.connect()
+    version, start = folder.at()[0], threading.Barrier(8)
+
+    def change(number: int) -> str:
+        start.wait()
+        try:
+            return Folder(bucket).change({"flags.csv": str(number).encode()}, [], version)
+        except HubError as error:
+            assert MEANWHILE in str(error)
+            return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(change, range(8)))
+    assert sum(map(bool, made)) == 1 and folder.at() == (max(made), ["flags.csv"])
+    assert Path(bucket, "flags.csv").read_text("utf-8") == str(made.index(max(made)))
+
+
 def test_a_change_that_breaks_off_is_finished_by_the_next(home, bucket, tmp_path, monkeypatch):  # noqa: F811
     ended_run(home)
     flag(home, 1)
-    whole, room = files.write_bytes, [3]
+    whole, room = files.whole_file, [3]
 
-    def full(path, data):
+    def full(path):
         if str(path).startswith(bucket):
             room[0] -= 1
             if room[0] < 0:
                 raise OSError(28, "No space left on device")
-        whole(path, data)
+        return whole(path)
 
-    monkeypatch.setattr(files, "write_bytes", full)
+    monkeypatch.setattr(files, "whole_file", full)
     with pytest.raises(HubError, match="No space left on device") as told:
         Keep(home, bucket).sync()
     assert told.value.away and Keep(home, bucket).waiting() == 3
